@@ -1,0 +1,385 @@
+package wire
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"strings"
+	"unicode/utf8"
+	"unsafe"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// Kind is the JSON-RPC kind of a message.
+type Kind uint8
+
+// Kinds. The zero value is no message at all.
+const (
+	None Kind = iota
+	Request
+	Notification
+	Response
+)
+
+func (k Kind) String() string {
+	return [...]string{"none", "request", "notification", "response"}[k]
+}
+
+// Node is one indexed JSON value. Nodes stand in document order, so the values
+// inside a container follow it and end before Next.
+//
+// Scalars other than strings are indexed only as object members: an array of a
+// million numbers costs nothing.
+type Node struct {
+	Start, End         int32         // the value's bytes in Raw
+	NameStart, NameEnd int32         // the member name's bytes, quotes included; 0, 0 outside objects
+	Next               int32         // index of the first node behind this value
+	Kind               jsontext.Kind // '{' '[' '"' '0' 't' 'f' 'n'
+	Sparse             bool          // an array that also holds values without a node
+}
+
+// Absent is the index of a member that is not there.
+const Absent = -1
+
+// Message is one JSON-RPC message: its bytes and the index of what is in them.
+// Neither may be changed after Scan.
+type Message struct {
+	Raw    []byte
+	Nodes  []Node // Nodes[0] is the message itself
+	Kind   Kind
+	Method string
+	ID     int // node of the id, or Absent
+	Params int
+	Result int
+	Err    int
+}
+
+// Scan reads raw as exactly one JSON-RPC message and indexes it. It refuses what
+// two parsers could read differently: duplicate member names (after unescaping),
+// case variants of the envelope's names, NUL in names, invalid UTF-8, a byte
+// order mark, anything behind the value. Errors are of type *Error.
+//
+// raw must not be changed afterwards.
+func Scan(raw []byte, lim Limits) (*Message, error) {
+	m := &Message{Raw: raw, ID: Absent, Params: Absent, Result: Absent, Err: Absent}
+	s := scanner{dec: jsontext.NewDecoder(bytes.NewBuffer(raw)), lim: lim.orDefault()}
+	// One node per 24 bytes is what small messages hold; large ones are mostly text.
+	s.nodes = make([]Node, 0, min(len(raw)/24+8, 256))
+	if err := s.value(Node{}, Absent); err != nil {
+		return nil, err
+	}
+	if _, err := s.dec.ReadToken(); err != io.EOF {
+		return nil, &Error{CodeParse, "more than one JSON value"}
+	}
+	m.Nodes = s.nodes
+	if err := m.envelope(); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+func (l Limits) orDefault() Limits {
+	if l.Depth == 0 {
+		l.Depth = DefaultLimits.Depth
+	}
+	if l.Keys == 0 {
+		l.Keys = DefaultLimits.Keys
+	}
+	if l.Values == 0 {
+		l.Values = DefaultLimits.Values
+	}
+	return l
+}
+
+type scanner struct {
+	dec   *jsontext.Decoder
+	lim   Limits
+	nodes []Node
+	keys  int
+	depth int
+}
+
+// value reads the next value, which stands in container parent; n arrives with
+// the member name's span, if any.
+func (s *scanner) value(n Node, parent int) error {
+	switch k := s.dec.PeekKind(); k {
+	case '{', '[':
+		return s.container(n, k)
+	default:
+		v, err := s.dec.ReadValue()
+		if err != nil {
+			return syntaxError(err)
+		}
+		if k != '"' && n.NameEnd == 0 && parent != Absent {
+			s.nodes[parent].Sparse = true
+			return nil
+		}
+		n.Kind = k
+		n.End = int32(s.dec.InputOffset())
+		n.Start = n.End - int32(len(v))
+		_, err = s.add(n)
+		return err
+	}
+}
+
+func (s *scanner) add(n Node) (int, error) {
+	if len(s.nodes) >= s.lim.Values {
+		return 0, &Error{CodeInvalidRequest, "too many values"}
+	}
+	n.Next = int32(len(s.nodes) + 1)
+	s.nodes = append(s.nodes, n)
+	return len(s.nodes) - 1, nil
+}
+
+func (s *scanner) container(n Node, open jsontext.Kind) error {
+	if s.depth++; s.depth > s.lim.Depth {
+		return &Error{CodeInvalidRequest, "nested too deeply"}
+	}
+	if _, err := s.dec.ReadToken(); err != nil {
+		return syntaxError(err)
+	}
+	n.Kind, n.Start = open, int32(s.dec.InputOffset()-1)
+	at, err := s.add(n)
+	if err != nil {
+		return err
+	}
+	closing := jsontext.Kind('}')
+	if open == '[' {
+		closing = ']'
+	}
+	for s.dec.PeekKind() != closing {
+		var child Node
+		if open == '{' {
+			if child, err = s.name(); err != nil {
+				return err
+			}
+		}
+		if err := s.value(child, at); err != nil {
+			return err
+		}
+	}
+	if _, err := s.dec.ReadToken(); err != nil {
+		return syntaxError(err)
+	}
+	s.nodes[at].End = int32(s.dec.InputOffset())
+	s.nodes[at].Next = int32(len(s.nodes))
+	s.depth--
+	return nil
+}
+
+func (s *scanner) name() (Node, error) {
+	v, err := s.dec.ReadValue()
+	if err != nil {
+		return Node{}, syntaxError(err)
+	}
+	if s.keys++; s.keys > s.lim.Keys {
+		return Node{}, &Error{CodeInvalidRequest, "too many object members"}
+	}
+	// A name with an embedded NUL is cut short by some decoders and so read as
+	// another name (GHSA-q382-vc8q-7jhj).
+	if bytes.Contains(v, []byte(`\u0000`)) {
+		return Node{}, &Error{CodeInvalidRequest, "NUL in an object member name"}
+	}
+	end := int32(s.dec.InputOffset())
+	return Node{NameStart: end - int32(len(v)), NameEnd: end}, nil
+}
+
+func syntaxError(err error) *Error {
+	if errors.Is(err, jsontext.ErrDuplicateName) {
+		return &Error{CodeInvalidRequest, "duplicate object member name"}
+	}
+	return &Error{CodeParse, "not valid JSON in UTF-8"}
+}
+
+// envelope finds the JSON-RPC members and decides the message's kind.
+// Exact-case look-up alone is not enough: a decoder that folds case (such as
+// encoding/json) would see "ID" or "Method" as well (CVE-2026-27896).
+func (m *Message) envelope() *Error {
+	if m.Nodes[0].Kind == '[' {
+		return &Error{CodeInvalidRequest, "batches are not accepted; send one message"}
+	}
+	if m.Nodes[0].Kind != '{' {
+		return &Error{CodeInvalidRequest, "not a JSON object"}
+	}
+	version, method := Absent, Absent
+	for i := range m.Children(0) {
+		var at *int
+		switch name := m.Name(i); name {
+		case "jsonrpc":
+			at = &version
+		case "id":
+			at = &m.ID
+		case "method":
+			at = &method
+		case "params":
+			at = &m.Params
+		case "result":
+			at = &m.Result
+		case "error":
+			at = &m.Err
+		default:
+			if FoldsTo(name, "jsonrpc", "id", "method", "params", "result", "error") {
+				return &Error{CodeInvalidRequest, "an envelope member is spelled with the wrong case"}
+			}
+			continue
+		}
+		*at = i
+	}
+	if version == Absent || m.Text(version) != "2.0" {
+		return &Error{CodeInvalidRequest, `"jsonrpc" is not "2.0"`}
+	}
+	return m.classify(method)
+}
+
+func (m *Message) classify(method int) *Error {
+	if m.ID != Absent && m.Nodes[m.ID].Kind != '"' && m.Nodes[m.ID].Kind != '0' &&
+		(m.Nodes[m.ID].Kind != 'n' || m.Err == Absent) {
+		return &Error{CodeInvalidRequest, "the id is neither a string nor a number"}
+	}
+	if method == Absent {
+		// An error may come without an id: its sender could not read the request's.
+		if (m.ID == Absent && m.Err == Absent) || (m.Result == Absent) == (m.Err == Absent) || m.Params != Absent {
+			return &Error{CodeInvalidRequest, "neither a request nor a response"}
+		}
+		m.Kind = Response
+		return nil
+	}
+	if m.Result != Absent || m.Err != Absent {
+		return &Error{CodeInvalidRequest, "a request with a result"}
+	}
+	if m.Nodes[method].Kind != '"' || m.Text(method) == "" {
+		return &Error{CodeInvalidRequest, "the method is not a name"}
+	}
+	if m.Params != Absent && m.Nodes[m.Params].Kind != '{' {
+		return &Error{CodeInvalidRequest, "params is not an object"}
+	}
+	m.Method = m.Text(method)
+	m.Kind = Request
+	if m.ID == Absent {
+		m.Kind = Notification
+	}
+	return nil
+}
+
+// Children yields the indexes of the values directly inside container i.
+func (m *Message) Children(i int) func(yield func(int) bool) {
+	return func(yield func(int) bool) {
+		for c := i + 1; c < int(m.Nodes[i].Next); c = int(m.Nodes[c].Next) {
+			if !yield(c) {
+				return
+			}
+		}
+	}
+}
+
+// Member returns the value of object i's member name, or Absent. i may be
+// Absent or no object.
+func (m *Message) Member(i int, name string) int {
+	if i == Absent || m.Nodes[i].Kind != '{' {
+		return Absent
+	}
+	for c := range m.Children(i) {
+		if m.Name(c) == name {
+			return c
+		}
+	}
+	return Absent
+}
+
+// At follows member names from object i and returns where they lead, or Absent.
+func (m *Message) At(i int, names ...string) int {
+	for _, n := range names {
+		i = m.Member(i, n)
+	}
+	return i
+}
+
+// Value returns the bytes of value i as they came; nil when Absent.
+func (m *Message) Value(i int) []byte {
+	if i == Absent {
+		return nil
+	}
+	return m.Raw[m.Nodes[i].Start:m.Nodes[i].End]
+}
+
+// Name returns the decoded name of member i, empty outside objects. It shares
+// memory with Raw when the name holds no escape.
+func (m *Message) Name(i int) string {
+	return unquote(m.Raw[m.Nodes[i].NameStart:m.Nodes[i].NameEnd])
+}
+
+// Text returns the decoded string at i, or "" when i is Absent or no string. It
+// shares memory with Raw when the string holds no escape.
+func (m *Message) Text(i int) string {
+	if i == Absent || m.Nodes[i].Kind != '"' {
+		return ""
+	}
+	return unquote(m.Value(i))
+}
+
+// IsTrue says whether the value at i is the literal true.
+func (m *Message) IsTrue(i int) bool { return i != Absent && m.Nodes[i].Kind == 't' }
+
+func unquote(quoted []byte) string {
+	if len(quoted) < 2 {
+		return ""
+	}
+	inner := quoted[1 : len(quoted)-1]
+	if bytes.IndexByte(inner, '\\') >= 0 {
+		// Scan has accepted these bytes, so they decode.
+		b, _ := jsontext.AppendUnquote(nil, quoted)
+		return string(b)
+	}
+	// Raw is immutable after Scan, so the string may share its memory: results
+	// of megabytes are inspected without a copy.
+	return unsafe.String(unsafe.SliceData(inner), len(inner))
+}
+
+// Quote appends s as a JSON string to dst. s must be valid UTF-8.
+func Quote(dst []byte, s string) []byte {
+	dst, err := jsontext.AppendQuote(dst, s)
+	if err != nil {
+		// Only invalid UTF-8 fails; replacing it is what every encoder does.
+		dst, _ = jsontext.AppendQuote(dst, strings.ToValidUTF8(s, string(utf8.RuneError)))
+	}
+	return dst
+}
+
+// FoldsTo says whether name equals one of wants under Unicode case folding
+// without being it.
+func FoldsTo(name string, wants ...string) bool {
+	for _, w := range wants {
+		if name != w && strings.EqualFold(name, w) {
+			return true
+		}
+	}
+	return false
+}
+
+// FindID looks for the id of a message of which only a beginning is at hand, so
+// that an early refusal can name the request it answers. It returns "null" when
+// the id is not to be found there.
+func FindID(head []byte) []byte {
+	dec := jsontext.NewDecoder(bytes.NewReader(head))
+	if t, err := dec.ReadToken(); err != nil || t.Kind() != '{' {
+		return []byte("null")
+	}
+	for {
+		name, err := dec.ReadToken()
+		if err != nil || name.Kind() != '"' {
+			return []byte("null")
+		}
+		if name.String() != "id" {
+			if dec.SkipValue() != nil {
+				return []byte("null")
+			}
+			continue
+		}
+		v, err := dec.ReadValue()
+		if err != nil || (v.Kind() != '"' && v.Kind() != '0') {
+			return []byte("null")
+		}
+		return bytes.Clone(v)
+	}
+}
