@@ -1,0 +1,260 @@
+// Package audit writes what was decided, one JSON line a record.
+//
+// The audit file is evidence, not a log: it has its own format ([Event], whose
+// version is the field "v"), its own writer, and a record is on disk before the
+// caller is told that it was recorded. A record never holds a token, an argument
+// value or a secret; whatever text a client chose passes a redactor first.
+package audit
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+)
+
+// Version is the format version of a record.
+const Version = 1
+
+// Phases of a record.
+const (
+	PhaseIntent  = "intent"  // written before a destructive call is forwarded
+	PhaseOutcome = "outcome" // written once per message, when it is decided
+)
+
+// Event is one audit record. Zero fields are left out.
+type Event struct {
+	V         int       `json:"v"`
+	Time      time.Time `json:"ts"`
+	ID        string    `json:"audit_id"` // UUIDv7, the one that refusals name
+	Phase     string    `json:"phase"`
+	Parent    string    `json:"parent_id,omitempty"` // the call on whose stream an upstream-started message came
+	Direction string    `json:"direction"`           // "client" or "upstream": who started the message
+	Transport string    `json:"transport,omitempty"`
+	Upstream  string    `json:"upstream,omitempty"`
+	Version   string    `json:"mcp_version,omitempty"`
+	Kind      string    `json:"kind,omitempty"` // request, notification, response, session-end, session-stream
+	Method    string    `json:"mcp_method,omitempty"`
+	Name      string    `json:"mcp_name,omitempty"` // tool, redacted and cut
+
+	Issuer   string   `json:"iss,omitempty"`
+	Subject  string   `json:"sub,omitempty"`
+	ClientID string   `json:"client_id,omitempty"`
+	Scopes   []string `json:"scopes,omitempty"`
+	Roles    []string `json:"roles,omitempty"`
+
+	Stage    string   `json:"stage"`
+	Outcome  string   `json:"outcome"`
+	Code     int      `json:"code,omitempty"`   // JSON-RPC error code that the client reads
+	Reason   string   `json:"reason,omitempty"` // fixed words: "scope", "role", "body-size"
+	Guard    string   `json:"guard,omitempty"`
+	Rule     string   `json:"rule,omitempty"`        // guard rule, or the policy row that decided
+	Findings []string `json:"findings,omitempty"`    // labels, never the matched text
+	Would    []string `json:"would_have,omitempty"`  // what an observed check would have refused or changed
+	Policy   string   `json:"policy_rev,omitempty"`  // revision of the policy that decided
+	Error    string   `json:"error,omitempty"`       // internal cause, redacted and cut
+	BytesIn  int      `json:"bytes_in,omitempty"`    // request body
+	BytesOut int      `json:"bytes_out,omitempty"`   // all messages towards the client
+	Events   int      `json:"events,omitempty"`      // messages before the terminal one
+	Dropped  int      `json:"dropped,omitempty"`     // messages of the upstream that were not passed on
+	Millis   float64  `json:"ms"`                    // from arrival to decision
+	Waited   float64  `json:"upstream_ms,omitempty"` // spent waiting for the upstream
+}
+
+// maxText bounds a text that somebody else chose, in bytes.
+const maxText = 128
+
+// maxPending bounds the records that wait for the disk, in bytes. Beyond it
+// callers are refused: an unbounded queue would lose more when the disk fails.
+const maxPending = 4 << 20
+
+// ErrClosed says that the writer has been closed.
+var ErrClosed = errors.New("audit writer is closed")
+
+// ErrBehind says that the disk does not keep up.
+var ErrBehind = errors.New("audit file does not keep up")
+
+// Options configure a Writer.
+type Options struct {
+	// Redact removes secrets from texts that a client or an upstream chose. Nil
+	// drops those texts altogether.
+	Redact func(string) string
+	// Copy receives each line as well, after the file has it. Its errors are
+	// ignored: the file is the record.
+	Copy io.Writer
+	// NoSync leaves it to the operating system when records reach the disk: they
+	// survive the death of this process, but not of the machine.
+	NoSync bool
+}
+
+// Writer appends records to a file. Concurrent records share one write and one
+// fsync (group commit).
+type Writer struct {
+	opts Options
+	file *os.File
+	size int64 // bytes known to be whole lines
+
+	mu     sync.Mutex
+	next   *batch
+	wake   chan struct{}
+	closed bool
+	done   chan struct{}
+}
+
+type batch struct {
+	lines   []byte
+	written chan struct{}
+	err     error
+}
+
+// Open opens or creates the audit file at path, readable by its owner only, and
+// the folders above it. A line that an earlier crash cut short is closed off, so
+// that it spoils no later record.
+func Open(path string, opts Options) (*Writer, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, fmt.Errorf("audit folder: %w", err)
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("audit file: %w", err)
+	}
+	size, err := closeTornLine(f)
+	if err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("audit file: %w", err)
+	}
+	w := &Writer{opts: opts, file: f, size: size, next: newBatch(), wake: make(chan struct{}, 1), done: make(chan struct{})}
+	go w.run()
+	return w, nil
+}
+
+func newBatch() *batch { return &batch{written: make(chan struct{})} }
+
+func closeTornLine(f *os.File) (int64, error) {
+	size, err := f.Seek(0, io.SeekEnd)
+	if err != nil || size == 0 {
+		return size, err
+	}
+	last := make([]byte, 1)
+	if _, err := f.ReadAt(last, size-1); err != nil {
+		return size, err
+	}
+	if last[0] == '\n' {
+		return size, nil
+	}
+	n, err := f.Write([]byte{'\n'})
+	return size + int64(n), err
+}
+
+// Record returns when e is on disk. An error means that it may not be: the
+// caller must not let the call succeed. It does not depend on a context, since a
+// client that goes away does not undo what was decided.
+func (w *Writer) Record(e Event) error {
+	line, err := w.encode(e)
+	if err != nil {
+		return err
+	}
+	w.mu.Lock()
+	if w.closed {
+		w.mu.Unlock()
+		return ErrClosed
+	}
+	b := w.next
+	if len(b.lines)+len(line) > maxPending {
+		w.mu.Unlock()
+		return ErrBehind
+	}
+	b.lines = append(b.lines, line...)
+	w.mu.Unlock()
+	select {
+	case w.wake <- struct{}{}:
+	default: // the writer has been woken already and will see this line
+	}
+	<-b.written
+	return b.err
+}
+
+func (w *Writer) encode(e Event) ([]byte, error) {
+	e.V = Version
+	for _, s := range []*string{&e.Name, &e.Method, &e.Error, &e.Subject, &e.ClientID, &e.Version} {
+		*s = w.clean(*s)
+	}
+	line, err := json.Marshal(e)
+	if err != nil {
+		return nil, fmt.Errorf("encode audit record: %w", err)
+	}
+	return append(line, '\n'), nil
+}
+
+func (w *Writer) clean(s string) string {
+	if s == "" {
+		return ""
+	}
+	if w.opts.Redact == nil {
+		return "[withheld]"
+	}
+	// Redact before cutting: half a secret would no longer be recognised.
+	s = w.opts.Redact(s)
+	if len(s) > maxText {
+		s = s[:maxText] + "…"
+	}
+	return s
+}
+
+func (w *Writer) run() {
+	defer close(w.done)
+	for range w.wake {
+		w.mu.Lock()
+		b := w.next
+		w.next = newBatch()
+		closed := w.closed
+		w.mu.Unlock()
+		b.err = w.write(b.lines)
+		close(b.written)
+		if closed {
+			return
+		}
+	}
+}
+
+func (w *Writer) write(lines []byte) error {
+	if len(lines) == 0 {
+		return nil
+	}
+	_, err := w.file.Write(lines)
+	if err == nil && !w.opts.NoSync {
+		err = w.file.Sync()
+	}
+	if err != nil {
+		// A full disk leaves part of a line. Cutting it off keeps the next record
+		// readable; when even that fails the torn line is closed at the next start.
+		_ = w.file.Truncate(w.size)
+		return fmt.Errorf("write audit record: %w", err)
+	}
+	w.size += int64(len(lines))
+	if w.opts.Copy != nil {
+		_, _ = w.opts.Copy.Write(lines)
+	}
+	return nil
+}
+
+// Close writes what is pending and closes the file.
+func (w *Writer) Close() error {
+	w.mu.Lock()
+	if w.closed {
+		w.mu.Unlock()
+		return nil
+	}
+	w.closed = true
+	w.mu.Unlock()
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+	<-w.done
+	return w.file.Close()
+}

@@ -1,0 +1,237 @@
+// Package backend is the upstream side of the sidecar: it carries exchanges to
+// an MCP server and streams the answers back.
+//
+// A request to the upstream is built from nothing: the exchange's few fields, an
+// allow-list of headers, and the sidecar's own credential. Nothing of the
+// client's request is at hand here, its credential least of all.
+package backend
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"mcp-sidecar/proxy/identity"
+	"mcp-sidecar/proxy/wire"
+)
+
+// ErrTransport says that the upstream could not be reached, or did not answer as
+// an MCP server does. Its text is for the operator, not for a client.
+var ErrTransport = errors.New("upstream transport")
+
+// ErrTooLarge says that an answer exceeds the limit. What came before it is void.
+var ErrTooLarge = errors.New("upstream answer exceeds the size limit")
+
+// Credential is the sidecar's own credential for an upstream: one header.
+type Credential struct {
+	Header string // empty: none is sent
+	Value  identity.Secret
+}
+
+// Options configure an HTTP upstream.
+type Options struct {
+	URL         string
+	Credential  Credential
+	MaxResult   int           // bytes of one message; 0 means 16 MiB
+	IdleTimeout time.Duration // longest silence within an answer; 0 means 5 minutes
+}
+
+// HTTP is an upstream that speaks streamable HTTP. It is safe for concurrent use.
+type HTTP struct {
+	opts      Options
+	url       *url.URL
+	transport *http.Transport
+}
+
+// NewHTTP returns an upstream at o.URL. It opens no connection yet.
+func NewHTTP(o Options) (*HTTP, error) {
+	u, err := url.Parse(o.URL)
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+		return nil, fmt.Errorf("upstream URL %q is not an absolute http or https URL", o.URL)
+	}
+	if o.MaxResult == 0 {
+		o.MaxResult = 16 << 20
+	}
+	if o.IdleTimeout == 0 {
+		o.IdleTimeout = 5 * time.Minute
+	}
+	return &HTTP{opts: o, url: u, transport: &http.Transport{
+		Proxy:                  nil, // HTTP_PROXY would show the service credential to a third party
+		DialContext:            (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
+		TLSHandshakeTimeout:    5 * time.Second,
+		DisableCompression:     true, // what is inspected is what was sent
+		MaxIdleConnsPerHost:    256,
+		IdleConnTimeout:        90 * time.Second,
+		MaxResponseHeaderBytes: 16 << 10,
+	}}, nil
+}
+
+// Close drops idle connections.
+func (h *HTTP) Close() { h.transport.CloseIdleConnections() }
+
+// Do carries x to the upstream and hands the answer to sink. Errors wrap
+// ErrTransport, ErrTooLarge, or are the sink's own or the context's.
+func (h *HTTP) Do(ctx context.Context, x wire.Exchange, sink wire.Sink) error {
+	ctx, cancel := context.WithCancel(ctx)
+	// Silence ends an exchange, not length: each message starts the clock anew.
+	idle := time.AfterFunc(h.opts.IdleTimeout, cancel)
+	defer idle.Stop()
+	// RoundTrip instead of a Client: a redirect would carry the service
+	// credential to wherever the upstream points.
+	resp, err := h.transport.RoundTrip(h.request(ctx, x))
+	if err != nil {
+		cancel()
+		return fmt.Errorf("%w: %w", ErrTransport, err)
+	}
+	err = h.answer(resp, sink, func() { idle.Reset(h.opts.IdleTimeout) })
+	if errors.Is(err, wire.ErrDone) {
+		go drain(resp.Body, cancel)
+		return nil
+	}
+	cancel()
+	_ = resp.Body.Close()
+	return err
+}
+
+// drain reads the end of a stream whose answer is complete, so that its
+// connection can be used again, but not for long: an upstream may keep it open.
+func drain(body io.ReadCloser, cancel context.CancelFunc) {
+	defer cancel()
+	defer func() { _ = body.Close() }()
+	late := time.AfterFunc(drainTime, cancel)
+	defer late.Stop()
+	_, _ = io.CopyN(io.Discard, body, drainBytes)
+}
+
+// Bounds of drain.
+const (
+	drainTime  = time.Second
+	drainBytes = 16 << 10
+)
+
+func (h *HTTP) request(ctx context.Context, x wire.Exchange) *http.Request {
+	head := make(http.Header, 8)
+	set := func(name, value string) {
+		if value != "" {
+			head[name] = []string{value}
+		}
+	}
+	set("Accept", "application/json, text/event-stream")
+	set("User-Agent", "mcp-sidecar")
+	set("Mcp-Protocol-Version", x.Version)
+	set("Mcp-Method", x.Method)
+	set("Mcp-Name", EncodeHeader(x.Name))
+	set("Mcp-Session-Id", x.Session)
+	for _, p := range x.Params {
+		set(http.CanonicalHeaderKey(p.Name), EncodeHeader(p.Value))
+	}
+	set(http.CanonicalHeaderKey(h.opts.Credential.Header), h.opts.Credential.Value.Reveal())
+	req := &http.Request{Method: http.MethodPost, URL: h.url, Host: h.url.Host, Header: head, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}
+	if x.Verb == wire.End {
+		req.Method = http.MethodDelete
+		return req.WithContext(ctx)
+	}
+	set("Content-Type", "application/json")
+	// The body is whole in memory: a streamed one can abort a call when the
+	// upstream answers early over HTTP/1.1 (golang/go#40747).
+	req.ContentLength = int64(len(x.Body))
+	req.Body = io.NopCloser(bytes.NewReader(x.Body))
+	req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(x.Body)), nil }
+	return req.WithContext(ctx)
+}
+
+func (h *HTTP) answer(resp *http.Response, sink wire.Sink, alive func()) error {
+	media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	reply := wire.Reply{Status: resp.StatusCode, Stream: media == "text/event-stream", Session: resp.Header.Get("Mcp-Session-Id")}
+	if enc := resp.Header.Get("Content-Encoding"); enc != "" && enc != "identity" {
+		// Compressed bytes would pass the guards unread.
+		return fmt.Errorf("%w: answer is encoded as %q although identity was asked for", ErrTransport, enc)
+	}
+	if err := sink.Reply(reply); err != nil {
+		return err
+	}
+	switch {
+	case reply.Stream && resp.StatusCode == http.StatusOK:
+		return h.stream(resp.Body, sink, alive)
+	case media == "application/json":
+		return h.single(resp, sink)
+	}
+	return nil // a status without a message: the caller judges it
+}
+
+func (h *HTTP) single(resp *http.Response, sink wire.Sink) error {
+	if resp.ContentLength > int64(h.opts.MaxResult) {
+		return ErrTooLarge
+	}
+	body, err := readAll(resp, h.opts.MaxResult)
+	if err != nil {
+		return err
+	}
+	if len(body) == 0 {
+		return nil
+	}
+	return sink.Message(wire.Event{Data: body})
+}
+
+func readAll(resp *http.Response, limit int) ([]byte, error) {
+	if n := resp.ContentLength; n >= 0 {
+		body := make([]byte, n)
+		if _, err := io.ReadFull(resp.Body, body); err != nil {
+			return nil, fmt.Errorf("%w: answer cut short: %w", ErrTransport, err)
+		}
+		return body, nil
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, int64(limit)+1))
+	if err != nil {
+		return nil, fmt.Errorf("%w: answer cut short: %w", ErrTransport, err)
+	}
+	if len(body) > limit {
+		return nil, ErrTooLarge
+	}
+	return body, nil
+}
+
+func (h *HTTP) stream(body io.Reader, sink wire.Sink, alive func()) error {
+	events := wire.NewEventReader(body, h.opts.MaxResult)
+	for {
+		ev, err := events.Next()
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case errors.Is(err, wire.ErrEventTooLarge):
+			return ErrTooLarge
+		case err != nil:
+			return fmt.Errorf("%w: stream broke off: %w", ErrTransport, err)
+		}
+		alive()
+		if err := sink.Message(ev); err != nil {
+			return err
+		}
+	}
+}
+
+// EncodeHeader returns value as it may stand in an Mcp-Name or Mcp-Param-*
+// header: as it is when it is plain visible ASCII, else in the Base64 sentinel
+// form (MCP 2026-07-28, basic/transports/streamable-http, "Value Encoding").
+func EncodeHeader(value string) string {
+	plain := !strings.HasPrefix(value, "=?base64?") || !strings.HasSuffix(value, "?=")
+	for i := 0; i < len(value) && plain; i++ {
+		edge := i == 0 || i == len(value)-1
+		plain = value[i] > ' ' && value[i] < 0x7f || (value[i] == ' ' && !edge)
+	}
+	if plain {
+		return value
+	}
+	return "=?base64?" + base64.StdEncoding.EncodeToString([]byte(value)) + "?="
+}

@@ -1,0 +1,161 @@
+// Package identity turns a presented credential into a [Principal].
+//
+// It answers the first of three separate questions (who are you?) and carries
+// the answer to the second (what did this credential grant?). What the identity
+// may do is the policy's business.
+package identity
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Secret is a text that must not be printed. Every way of formatting it yields
+// "[redacted]"; Reveal is the one way to its value.
+type Secret struct{ value string }
+
+// NewSecret wraps value.
+func NewSecret(value string) Secret { return Secret{value} }
+
+// Reveal returns the value, for the one line that has to send or compare it.
+func (s Secret) Reveal() string { return s.value }
+
+// Empty says whether there is no value.
+func (s Secret) Empty() bool { return s.value == "" }
+
+const redacted = "[redacted]"
+
+func (s Secret) String() string               { return redacted }
+func (s Secret) GoString() string             { return redacted }
+func (s Secret) LogValue() slog.Value         { return slog.StringValue(redacted) }
+func (s Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+
+var (
+	_ fmt.Stringer   = Secret{}
+	_ slog.LogValuer = Secret{}
+)
+
+// Principal is who a verified credential stands for, and what it granted.
+type Principal struct {
+	Issuer   string
+	Subject  string // as the issuer names it, without a policy prefix
+	ClientID string
+	Audience []string
+	Expiry   time.Time // zero: the issuer set none
+	Scopes   []string
+	Roles    []string // policy names with their prefix; filled by authorization
+}
+
+// Key identifies the principal for sessions, quotas and caches. The subject
+// alone is not enough: two issuers may use the same one.
+func (p Principal) Key() string {
+	return p.Issuer + "\x00" + p.Subject + "\x00" + p.ClientID
+}
+
+// Expired says whether the credential's life has ended at now.
+func (p Principal) Expired(now time.Time) bool {
+	return !p.Expiry.IsZero() && !now.Before(p.Expiry)
+}
+
+// Anonymous is everybody, where authentication is switched off.
+func Anonymous() Principal { return Principal{Issuer: "none", Subject: "anonymous"} }
+
+// Refusal says why a credential was not accepted. Both texts are safe to show to
+// whoever presented it.
+type Refusal struct {
+	// Public completes "authentication failed: …". It may name claim values,
+	// which is why it exists only behind a successful verification.
+	Public string
+	// Description is the fixed phrase for error_description in the challenge
+	// (RFC 6750 section 3); no claim value ever stands in a header.
+	Description string
+}
+
+func (r *Refusal) Error() string { return r.Public }
+
+// Refusals without claim values.
+var (
+	ErrMissing = &Refusal{Public: "no bearer token was sent"} // no description: nothing was sent (RFC 6750 section 3.1)
+	ErrInvalid = &Refusal{"unknown or invalid token", "unknown or invalid token"}
+	ErrExpired = &Refusal{"token expired", "token expired"}
+	ErrEarly   = &Refusal{"token is not valid yet", "token is not valid yet"}
+)
+
+// ErrUnavailable says that the verifier could not be asked; the call must be
+// refused, but a new token would not help.
+var ErrUnavailable = errors.New("token verification is unavailable")
+
+// maxClaim bounds a claim value in a public text, in bytes.
+const maxClaim = 64
+
+func wrongAudience(got, want []string) *Refusal {
+	r := &Refusal{Description: "token audience is not accepted"}
+	if len(got) == 0 {
+		r.Public = fmt.Sprintf("token has no audience (expected %s)", quoteList(want))
+		return r
+	}
+	r.Public = fmt.Sprintf("token audience %s is not accepted (expected %s)", quoteList(got), quoteList(want))
+	return r
+}
+
+func quoteList(values []string) string {
+	var b strings.Builder
+	for i, v := range values {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		if len(v) > maxClaim {
+			v = v[:maxClaim]
+		}
+		fmt.Fprintf(&b, "%q", v)
+		if b.Len() > 4*maxClaim {
+			b.WriteString(", …")
+			break
+		}
+	}
+	return b.String()
+}
+
+func intersects(a, b []string) bool {
+	return slices.ContainsFunc(a, func(s string) bool { return slices.Contains(b, s) })
+}
+
+// maxToken bounds a token, in bytes.
+const maxToken = 8 << 10
+
+// ParseBearer reads the values of all Authorization headers of one request (RFC
+// 6750 section 2.1). Two headers are refused: which of them counts would be a
+// guess, and an upstream could guess differently.
+func ParseBearer(headers []string) (Secret, error) {
+	switch len(headers) {
+	case 0:
+		return Secret{}, ErrMissing
+	case 1:
+	default:
+		return Secret{}, ErrInvalid
+	}
+	scheme, token, ok := strings.Cut(headers[0], " ")
+	if !ok || !strings.EqualFold(scheme, "Bearer") {
+		return Secret{}, ErrInvalid
+	}
+	token = strings.TrimLeft(token, " ")
+	if !isToken68(token) {
+		return Secret{}, ErrInvalid
+	}
+	return NewSecret(token), nil
+}
+
+// isToken68 checks the syntax b64token of RFC 6750 section 2.1.
+func isToken68(s string) bool {
+	if s == "" || len(s) > maxToken {
+		return false
+	}
+	body := strings.TrimRight(s, "=")
+	return body != "" && !strings.ContainsFunc(body, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("-._~+/", r)
+	})
+}
