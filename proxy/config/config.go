@@ -1,0 +1,309 @@
+// Package config reads the sidecar's one YAML file and says everything that is
+// wrong with it, each problem with its line and column.
+//
+// Load and Parse start from Default, refuse every key they do not know and
+// return a Config whose meaning is still unchecked, so that the environment
+// (ApplyEnv) and the command line, which are stronger than the file, can be laid
+// over it. Validate then checks the whole and changes nothing: it opens no file
+// and asks no network.
+//
+//	cfg, err := config.Load("sidecar.yaml")
+//	if err != nil { … }                       // *fs.PathError or Errors
+//	problems := cfg.ApplyEnv(os.LookupEnv)    // then flags: set fields, note Override
+//	problems = append(problems, cfg.Validate()...)
+//
+// Keys that the file format knows but this build does not serve yet are refused
+// too: a setting that is silently ignored would be a hole that looks closed.
+// Secrets are never inline; the file names the files that hold them.
+package config
+
+import "net/netip"
+
+// Config is the whole configuration. Its zero value is refused by Validate;
+// start from Default. The tag named json is the key in the file.
+type Config struct {
+	// Version is the format of the file. Zero means it was not given, which is
+	// refused; 1 is the only one.
+	Version int `json:"version" jsonschema:"Format of this file. Always 1."`
+	// Preset chooses what is enforced without further settings. Zero is
+	// PresetBalanced.
+	Preset Preset `json:"preset,omitempty" jsonschema:"What is enforced without further settings. Default: balanced."`
+	// Listen is host:port of the MCP endpoint; port 0 takes a free one. Empty is
+	// refused; Default sets 127.0.0.1:8811.
+	Listen string `json:"listen,omitempty" jsonschema:"Address of the MCP endpoint as host:port; port 0 takes a free one. Default: 127.0.0.1:8811."`
+	// PublicURL is the origin under which clients reach the sidecar. Metadata
+	// documents are built from it, never from a Host header. Empty means the
+	// listen address, which is allowed on loopback only once auth is configured.
+	PublicURL string `json:"public_url,omitempty" jsonschema:"Origin under which clients reach the sidecar, such as https://sidecar.example, without path. Default: the listen address (loopback only)."`
+	// BehindTLSProxy says that something in front ends TLS. False refuses a
+	// listener that is reachable from other hosts.
+	BehindTLSProxy bool `json:"behind_tls_proxy,omitempty" jsonschema:"Says that a proxy in front of the sidecar ends TLS. Needed for a listener that is not on loopback. Default: false."`
+	// AllowedHosts are Host header values accepted beside the listen address and
+	// PublicURL, as host or host:port. Empty adds none.
+	AllowedHosts []string `json:"allowed_hosts,omitempty" jsonschema:"Host header values accepted beside the listen address and public_url, as host or host:port. Default: none."`
+	// AllowedOrigins are the web origins that may call. Empty refuses every
+	// request that carries an Origin.
+	AllowedOrigins []string `json:"allowed_origins,omitempty" jsonschema:"Web origins that may call, as scheme://host or scheme://host:port. Default: none."`
+	// StateDir is the folder for what the sidecar keeps. Empty means the XDG
+	// state folder; StateFolder resolves it.
+	StateDir string `json:"state_dir,omitempty" jsonschema:"Folder for what the sidecar keeps. Default: $XDG_STATE_HOME/mcp-sidecar, else ~/.local/state/mcp-sidecar."`
+	// Auth says who may call. Nil means that callers cannot be authenticated,
+	// which Validate allows only with InsecureNoAuth.
+	Auth *Auth `json:"auth,omitempty" jsonschema:"How callers are authenticated. Without it the sidecar does not start, unless --insecure-no-auth is passed."`
+	// Upstreams are the guarded MCP servers by name. This build serves exactly
+	// one; empty is refused.
+	Upstreams map[string]Upstream `json:"upstreams" jsonschema:"The guarded MCP servers by name. Exactly one."`
+	// Policy says which role may do what. Nil means the preset's built-in policy;
+	// a given one always means default deny.
+	Policy *Policy `json:"policy,omitempty" jsonschema:"Which role may do what. A given policy denies by default; without one the preset's built-in policy applies."`
+	// Tools maps upstream/tool to what the tool means. A tool without an entry is
+	// the resource upstream/tool with the action call.
+	Tools map[string]Tool `json:"tools,omitempty" jsonschema:"What each tool means, by upstream/tool."`
+	// Guards sets the guards that look at every message. Unset modes follow the
+	// preset.
+	Guards Guards `json:"guards,omitzero" jsonschema:"Modes of the guards that look at every answer. Default: by preset."`
+	// DNS answers names without asking. Zero answers none.
+	DNS DNS `json:"dns,omitzero" jsonschema:"Static answers for the SSRF guard."`
+	// Limits bounds what one caller may cost. Zero limits are refused; Default
+	// sets all of them.
+	Limits Limits `json:"limits,omitzero" jsonschema:"Upper bounds. A message above one is refused whole."`
+	// Audit says where outcome records go. Zero means a file in the state folder.
+	Audit Audit `json:"audit,omitzero" jsonschema:"Where outcome records go."`
+
+	// InsecureNoAuth lets everybody on this host in as anonymous. Only the
+	// command line sets it: a file that travels between hosts must not be able to
+	// switch authentication off. False is the safe value.
+	InsecureNoAuth bool `json:"-"`
+
+	origin *origin // where values come from; nil for a Config built in code
+}
+
+// Auth says how a caller's token is verified and which roles follow.
+type Auth struct {
+	// Audience holds the audiences of which a token must name one. Empty is
+	// refused: a token for another service would be accepted (RFC 8707).
+	Audience []string `json:"audience" jsonschema:"Audiences of which a token must name one."`
+	// Introspection holds the issuers that are asked about opaque tokens. Empty
+	// is refused, since no other verifier is built.
+	Introspection []Introspection `json:"introspection" jsonschema:"Issuers that are asked about opaque tokens (RFC 7662)."`
+	// Roles gives roles to users, "user:NAME" to "role:NAME"s, beside those of
+	// the policy. Empty gives none.
+	Roles map[string][]string `json:"roles,omitempty" jsonschema:"Roles of users, user:NAME to a list of role:NAME, beside those of the policy."`
+}
+
+// Introspection is one issuer with an RFC 7662 endpoint.
+type Introspection struct {
+	// Issuer identifies the authorization server; it is published in the
+	// protected-resource metadata. Empty is refused.
+	Issuer string `json:"issuer" jsonschema:"Identifier of the authorization server, a URL without query and fragment."`
+	// URL is the introspection endpoint. Empty is refused.
+	URL string `json:"url" jsonschema:"Introspection endpoint; https, or http on loopback with allow_loopback_http."`
+	// ClientID authenticates the sidecar at the endpoint by HTTP Basic. Empty
+	// sends no credential.
+	ClientID string `json:"client_id,omitempty" jsonschema:"Client id with which the sidecar authenticates at the endpoint. Default: none."`
+	// ClientSecretFile names the file with the client's secret. Empty is refused
+	// when ClientID is set.
+	ClientSecretFile string `json:"client_secret_file,omitempty" jsonschema:"File that holds the secret of client_id."`
+	// AllowLoopbackHTTP permits plain http on loopback. False refuses it; other
+	// hosts always need https.
+	AllowLoopbackHTTP bool `json:"allow_loopback_http,omitempty" jsonschema:"Permits plain http for this issuer on loopback. Default: false."`
+}
+
+// Upstream is one guarded MCP server.
+type Upstream struct {
+	// URL is its streamable-HTTP endpoint. Empty is refused.
+	URL string `json:"url" jsonschema:"Streamable-HTTP endpoint of the server."`
+	// Credential is what the sidecar shows to it. Zero shows nothing. There is no
+	// way to pass the caller's credential on.
+	Credential Credential `json:"credential,omitzero" jsonschema:"The sidecar's own credential for this server. The caller's credential is never passed on."`
+	// AllowPlaintext permits the credential on plain http to a host that is not
+	// loopback. False refuses that.
+	AllowPlaintext bool `json:"allow_plaintext,omitempty" jsonschema:"Permits the credential on plain http to another host (an isolated network). Default: false."`
+}
+
+// Credential is the sidecar's own credential for an upstream. Use HeaderName and
+// HeaderPrefix, which know the defaults.
+type Credential struct {
+	// Kind is how the credential is shown. Zero is CredentialNone.
+	Kind CredentialKind `json:"kind,omitempty" jsonschema:"How the credential is shown. Default: none."`
+	// Header carries it. Empty means Authorization.
+	Header string `json:"header,omitempty" jsonschema:"Header that carries the credential. Default: Authorization."`
+	// Prefix stands before the secret. Nil means "Bearer " in Authorization and
+	// nothing in another header.
+	Prefix *string `json:"prefix,omitempty" jsonschema:"Text before the secret. Default: Bearer and a space in Authorization, nothing in another header."`
+	// File names the file that holds the secret. Empty is refused with
+	// CredentialHeader.
+	File string `json:"file,omitempty" jsonschema:"File that holds the secret."`
+}
+
+// Policy names the source of the rules.
+type Policy struct {
+	// File is a Casbin CSV file. Empty is refused.
+	File string `json:"file" jsonschema:"Casbin rules as a CSV file."`
+}
+
+// Tool says what one tool means and how its calls are guarded.
+type Tool struct {
+	// Resource is what the tool acts on. Empty, together with Action, means the
+	// resource upstream/tool.
+	Resource string `json:"resource,omitempty" jsonschema:"What the tool acts on, as the policy names it. Goes with action. Default: upstream/tool."`
+	// Action is what the tool does. Empty, together with Resource, means call.
+	Action string `json:"action,omitempty" jsonschema:"What the tool does, as the policy names it. Goes with resource. Default: call."`
+	// Scopes must all be granted by the token. Empty needs none.
+	Scopes []string `json:"scopes,omitempty" jsonschema:"Scopes that the token must grant, all of them. Default: none."`
+	// Args binds guards to arguments by name. Empty binds none.
+	Args map[string]Arg `json:"args,omitempty" jsonschema:"Guards of single arguments, by name."`
+	// Consent asks before the call. Zero follows the preset and the tool's own
+	// annotations.
+	Consent Consent `json:"consent,omitempty" jsonschema:"confirm wants confirm=true in the call; that is no consent of a human. Default: by preset and annotations."`
+	// InjectArgs overwrites arguments, whatever the client claims. The only
+	// value is SubjectValue. Empty overwrites none.
+	InjectArgs map[string]string `json:"inject_args,omitempty" jsonschema:"Arguments that the sidecar sets, whatever the client claims. The only value is $subject."`
+	// Wrap says when results are put between delimiters. Zero is WrapFlagged.
+	Wrap Wrap `json:"wrap,omitempty" jsonschema:"When results are put between delimiters. Default: flagged."`
+	// TrustedBlocks are the indexes of content blocks that the server itself
+	// wrote. Empty trusts none.
+	TrustedBlocks []int `json:"trusted_blocks,omitempty" jsonschema:"Indexes of content blocks that the server itself writes. Default: none."`
+	// Source names the origin of results; {name} stands for an argument. Empty
+	// means the tool's name.
+	Source string `json:"source,omitempty" jsonschema:"Origin named in the delimiters; {name} stands for the argument of that name. Default: upstream/tool."`
+	// Hide takes the tool out of lists and answers its calls as unknown. False
+	// shows it.
+	Hide bool `json:"hide,omitempty" jsonschema:"Takes the tool away: not listed, calls answered as unknown. Default: false."`
+	// Guards sets modes for this tool alone. Unset modes follow Config.Guards,
+	// then the preset.
+	Guards ToolGuards `json:"guards,omitzero" jsonschema:"Modes of guards for this tool. Default: as for all tools."`
+}
+
+// Arg binds exactly one guard to an argument. Its zero value is refused.
+type Arg struct {
+	// Enum maps each accepted value to the constant that the upstream receives.
+	// Nil binds no list; an empty one is refused.
+	Enum map[string]string `json:"enum,omitempty" jsonschema:"Accepted values, each with the constant that the server receives instead."`
+	// SSRF checks the argument as a URL that the upstream will fetch. Nil does
+	// not bind the check.
+	SSRF *SSRF `json:"ssrf,omitempty" jsonschema:"The argument is a URL that the server will fetch; {} means the defaults."`
+}
+
+// SSRF narrows the check of a URL argument. Its zero value is the default check.
+type SSRF struct {
+	// Hosts are the only hosts allowed; *.example.com allows every name below
+	// example.com. Empty allows every public one.
+	Hosts []string `json:"hosts,omitempty" jsonschema:"The only hosts allowed; *.example.com allows every name below example.com. Default: every host with public addresses."`
+	// Ports are the ports allowed. Empty allows 443 only.
+	Ports []int `json:"ports,omitempty" jsonschema:"Ports allowed. Default: 443."`
+}
+
+// Guards are the modes of the guards that look at every message.
+type Guards struct {
+	// Secrets redacts secrets in answers. Zero follows the preset.
+	Secrets Mode `json:"secrets,omitempty" jsonschema:"Secrets in answers. Default: by preset."`
+	// Injection wraps and flags untrusted text. Zero follows the preset.
+	Injection Mode `json:"injection,omitempty" jsonschema:"Prompt injection in answers and descriptions. Default: by preset."`
+}
+
+// ToolGuards are the modes of guards for one tool.
+type ToolGuards struct {
+	// Secrets redacts secrets in answers. Zero follows Guards.Secrets.
+	Secrets Mode `json:"secrets,omitempty" jsonschema:"Secrets in answers. Default: as for all tools."`
+	// Injection wraps and flags untrusted text. Zero follows Guards.Injection.
+	Injection Mode `json:"injection,omitempty" jsonschema:"Prompt injection in answers and descriptions. Default: as for all tools."`
+	// Command checks enum arguments. Zero follows the preset.
+	Command Mode `json:"command,omitempty" jsonschema:"Command injection in bound arguments. Default: by preset."`
+	// SSRF checks URL arguments. Zero follows the preset.
+	SSRF Mode `json:"ssrf,omitempty" jsonschema:"Server-side request forgery by URL arguments. Default: by preset."`
+	// Consent asks before destructive calls. Zero follows the preset.
+	Consent Mode `json:"consent,omitempty" jsonschema:"Consent before destructive calls. Default: by preset."`
+}
+
+// DNS holds answers that are given without asking a resolver.
+type DNS struct {
+	// Hosts maps a name to its addresses. A name that is absent is resolved.
+	Hosts map[string][]netip.Addr `json:"hosts,omitempty" jsonschema:"Addresses by host name. Other names are resolved."`
+}
+
+// Limits are upper bounds; the value itself is still allowed. Validate refuses a
+// zero in each of them: there is no "unlimited".
+type Limits struct {
+	// RequestBody bounds one message from a client, in bytes.
+	RequestBody ByteSize `json:"request_body,omitempty" jsonschema:"One message from a client. Default: 4MiB."`
+	// Result bounds one message from an upstream, in bytes.
+	Result ByteSize `json:"result,omitempty" jsonschema:"One message from a server. Default: 16MiB."`
+	// Depth bounds how deep JSON may nest.
+	Depth int `json:"depth,omitempty" jsonschema:"How deep JSON may nest. Default: 64."`
+	// Keys bounds the object members of one message.
+	Keys int `json:"keys,omitempty" jsonschema:"Object members in one message. Default: 10000."`
+	// Headers bounds the header block of one request, in bytes.
+	Headers ByteSize `json:"headers,omitempty" jsonschema:"Header block of one request. Default: 16KiB."`
+	// Tools bounds the tools of one upstream.
+	Tools int `json:"tools,omitempty" jsonschema:"Tools of one server. Default: 1024."`
+	// ToolDefinition bounds one entry of a tool list, in bytes.
+	ToolDefinition ByteSize `json:"tool_definition,omitempty" jsonschema:"One entry of a tool list. Default: 64KiB."`
+	// SessionsPerPrincipal bounds open sessions of one principal.
+	SessionsPerPrincipal int `json:"sessions_per_principal,omitempty" jsonschema:"Open sessions of one principal. Default: 32."`
+	// ConcurrentCallsPerPrincipal bounds calls in flight of one principal.
+	ConcurrentCallsPerPrincipal int `json:"concurrent_calls_per_principal,omitempty" jsonschema:"Calls in flight of one principal. Default: 64."`
+	// CallIdleTimeout ends a call that has been silent for so long; progress
+	// starts it again.
+	CallIdleTimeout Duration `json:"call_idle_timeout,omitempty" jsonschema:"How long a call may be silent; progress starts the time again. Default: 5m."`
+}
+
+// Audit says where outcome records go.
+type Audit struct {
+	// File is the JSON Lines file. Empty means audit.jsonl in the state folder;
+	// AuditFile resolves it.
+	File string `json:"file,omitempty" jsonschema:"JSON Lines file. Default: audit.jsonl in state_dir."`
+	// Stderr copies each record to stderr. False does not.
+	Stderr bool `json:"stderr,omitempty" jsonschema:"Copies each record to stderr. Default: false."`
+	// Sync waits for the disk (fsync) before a call is answered. False hands the
+	// record to the operating system first: it survives a crash of the sidecar,
+	// not one of the host.
+	Sync bool `json:"sync,omitempty" jsonschema:"Waits for the disk before each answer, so that a record survives a crash of the host. Default: false."`
+}
+
+// SubjectValue in Tool.InjectArgs stands for the caller's name without "user:".
+const SubjectValue = "$subject"
+
+// Default is the configuration before a file, the environment or a flag said
+// anything. It lacks an upstream and a way to authenticate, so it is not valid.
+func Default() *Config {
+	return &Config{
+		Version: 1,
+		Preset:  PresetBalanced,
+		Listen:  "127.0.0.1:8811",
+		Limits: Limits{
+			RequestBody:                 4 << 20,
+			Result:                      16 << 20,
+			Depth:                       64,
+			Keys:                        10_000,
+			Headers:                     16 << 10,
+			Tools:                       1024,
+			ToolDefinition:              64 << 10,
+			SessionsPerPrincipal:        32,
+			ConcurrentCallsPerPrincipal: 64,
+			CallIdleTimeout:             defaultCallIdleTimeout,
+		},
+	}
+}
+
+// HeaderName is the header that carries the credential: Header, or Authorization
+// when that is empty.
+func (c Credential) HeaderName() string {
+	if c.Header == "" {
+		return "Authorization"
+	}
+	return c.Header
+}
+
+// HeaderPrefix is the text before the secret: Prefix, or its default when that
+// is nil.
+func (c Credential) HeaderPrefix() string {
+	switch {
+	case c.Prefix != nil:
+		return *c.Prefix
+	case isAuthorization(c.HeaderName()):
+		return "Bearer "
+	default:
+		return ""
+	}
+}

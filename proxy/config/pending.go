@@ -1,0 +1,77 @@
+package config
+
+import (
+	"reflect"
+	"strings"
+
+	"github.com/goccy/go-yaml/ast"
+)
+
+// silence is the value with which a key that is not built yet says nothing and
+// is therefore accepted.
+type silence uint8
+
+const (
+	never silence = iota
+	emptyList
+	emptyMapping
+	justFalse
+	justOff
+)
+
+// pendingSetting is a key of the file format that this build does not serve.
+type pendingSetting struct {
+	key   string
+	quiet silence
+}
+
+// pending lists those keys by the struct that will hold them. A key leaves this
+// table when it becomes a field.
+var pending = map[reflect.Type][]pendingSetting{
+	reflect.TypeFor[Config](): {
+		{"tls", never}, {"diagnostics", never}, {"seal_key_file", never},
+		{"merge", justFalse}, {"methods", emptyList}, {"allow", emptyList}, {"egress", emptyMapping},
+	},
+	reflect.TypeFor[Auth]():       {{"jwt", emptyList}, {"static_tokens_file", never}},
+	reflect.TypeFor[Upstream]():   {{"command", emptyList}, {"env_allow", emptyList}, {"shared", justFalse}},
+	reflect.TypeFor[Policy]():     {{"database", never}, {"max_age", never}},
+	reflect.TypeFor[Guards]():     laterGuards,
+	reflect.TypeFor[ToolGuards](): laterGuards,
+}
+
+var laterGuards = []pendingSetting{{"terminal", justOff}, {"marker_writeback", justOff}, {"input_secrets", justOff}}
+
+// Values of built keys that are not built yet.
+var (
+	pendingConsent     = []string{"elicit"}
+	pendingCredentials = []string{"env", "arg", "client_credentials", "token_exchange", "mtls"}
+)
+
+// pendingKey finds key among the pending ones of t. All rate limits are pending,
+// whatever they will be called.
+func pendingKey(t reflect.Type, key string) (pendingSetting, bool) {
+	if t == reflect.TypeFor[Limits]() && strings.HasPrefix(key, "rate") {
+		return pendingSetting{key, never}, true
+	}
+	for _, p := range pending[t] {
+		if p.key == key {
+			return p, true
+		}
+	}
+	return pendingSetting{}, false
+}
+
+// saysNothing reports whether n leaves the pending setting as this build has it.
+func (p pendingSetting) saysNothing(n ast.Node) bool {
+	switch n := n.(type) {
+	case *ast.SequenceNode:
+		return p.quiet == emptyList && len(n.Values) == 0
+	case *ast.MappingNode:
+		return p.quiet == emptyMapping && len(n.Values) == 0
+	case *ast.BoolNode:
+		return p.quiet == justFalse && !n.Value
+	case *ast.StringNode:
+		return p.quiet == justOff && n.Value == ModeOff.String()
+	}
+	return false
+}

@@ -1,0 +1,16 @@
+package config
+
+import _ "embed"
+
+//go:generate go test -run ^TestSchemaIsCurrent$ -update
+
+//go:embed schema.json
+var schema []byte
+
+// Schema returns the JSON Schema (2020-12) of the configuration file. It is made
+// from the structs of this package; a test fails when it is stale.
+//
+// What a schema can say, it says: keys, types, names and enums. Relations
+// between settings are left to Validate. Keys that are not built yet appear only
+// with the one value that says nothing.
+func Schema() []byte { return append([]byte(nil), schema...) }

@@ -1,0 +1,198 @@
+package config
+
+import (
+	"maps"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode"
+)
+
+func (c *Config) checkUpstreams(k *checker) {
+	switch {
+	case len(c.Upstreams) == 0:
+		k.lacks("upstreams", "is required: name the server to guard")
+	case len(c.Upstreams) > 1:
+		k.lacks("upstreams", "a second upstream is not built yet")
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Upstreams)) {
+		path := child("upstreams", name)
+		if !upstreamName.MatchString(name) {
+			k.badKey(path, "must be at most 64 letters, digits, - and _")
+		}
+		c.Upstreams[name].check(k, path)
+	}
+}
+
+func (up Upstream) check(k *checker, path string) {
+	at := child(path, "url")
+	if up.URL == "" {
+		k.lacks(at, "is required")
+		up.Credential.check(k, child(path, "credential"))
+		return
+	}
+	u, defect := parseURL(up.URL)
+	switch {
+	case defect != "":
+		k.bad(at, "%s", defect)
+	case secretParameter(u) != "":
+		k.bad(at, "must not hold a secret in %s; name a credential file", secretParameter(u))
+	case up.exposes(u):
+		k.bad(at, "would send the credential over plain http; use https, or allow_plaintext: true on an isolated network")
+	}
+	up.Credential.check(k, child(path, "credential"))
+}
+
+// exposes reports whether the credential would cross a network in plain text.
+func (up Upstream) exposes(u *url.URL) bool {
+	return up.Credential.Kind != CredentialNone && u.Scheme != "https" && !isLoopback(u.Hostname()) && !up.AllowPlaintext
+}
+
+func (c Credential) check(k *checker, path string) {
+	checkEnum(k, child(path, "kind"), credentialNames, c.Kind)
+	if c.Kind == CredentialNone {
+		if c.File != "" || c.Header != "" || c.Prefix != nil {
+			k.lacks(child(path, "kind"), "must be header when header, prefix or file is given")
+		}
+		return
+	}
+	if c.File == "" {
+		k.lacks(child(path, "file"), "is required with kind header")
+	}
+	k.file(child(path, "file"), c.File)
+	header := child(path, "header")
+	if !headerToken.MatchString(c.HeaderName()) {
+		k.bad(header, "is not a header name (RFC 9110 section 5.6.2)")
+	} else if isOwnHeader(c.HeaderName()) {
+		k.bad(header, "is set by the connection or by MCP and cannot carry a credential")
+	}
+	k.unless(c.HeaderPrefix() == "" || clientID.MatchString(c.HeaderPrefix()), child(path, "prefix"), "must be printable ASCII")
+}
+
+func (c *Config) checkTool(k *checker, key string) {
+	t, path := c.Tools[key], child("tools", key)
+	upstream, name, _ := strings.Cut(key, "/")
+	if _, known := c.Upstreams[upstream]; !known {
+		k.badKey(path, "must be UPSTREAM/TOOL with a configured upstream")
+	} else if !toolName.MatchString(name) {
+		k.badKey(path, "needs a tool name of 1 to 128 letters, digits, _, . and - after the slash")
+	}
+	t.checkPermission(k, path)
+	for _, arg := range slices.Sorted(maps.Keys(t.Args)) {
+		t.Args[arg].check(k, child(child(path, "args"), arg), arg)
+	}
+	t.checkInjection(k, path)
+	t.checkOutput(k, path)
+	t.checkModes(k, path)
+}
+
+func (t Tool) checkPermission(k *checker, path string) {
+	switch {
+	case t.Resource != "" && t.Action == "":
+		k.lacks(child(path, "action"), "is required with resource")
+	case t.Resource == "" && t.Action != "":
+		k.lacks(child(path, "resource"), "is required with action")
+	}
+	const alphabet = "must be at most 128 letters, digits, _, ., : and -"
+	k.unless(t.Resource == "" || policyName.MatchString(t.Resource), child(path, "resource"), alphabet)
+	k.unless(t.Action == "" || policyName.MatchString(t.Action), child(path, "action"), alphabet)
+	for i, s := range t.Scopes {
+		at := item(child(path, "scopes"), i)
+		k.unless(scopeToken.MatchString(s), at, "is not a scope token (RFC 6749 section 3.3)")
+		k.unless(!slices.Contains(t.Scopes[:i], s), at, "is given twice")
+	}
+}
+
+func (a Arg) check(k *checker, path, name string) {
+	if name == "" {
+		k.badKey(path, "an argument needs a name")
+	}
+	if (a.Enum == nil) == (a.SSRF == nil) {
+		k.lacks(path, "needs either enum or ssrf")
+	}
+	if a.Enum != nil {
+		a.checkEnum(k, child(path, "enum"))
+	}
+	if a.SSRF != nil {
+		a.SSRF.check(k, child(path, "ssrf"))
+	}
+}
+
+func (a Arg) checkEnum(k *checker, path string) {
+	if len(a.Enum) == 0 {
+		k.bad(path, "must name at least one accepted value")
+	}
+	for _, value := range slices.Sorted(maps.Keys(a.Enum)) {
+		at := child(path, value)
+		if value == "" || strings.ContainsFunc(value, unicode.IsControl) {
+			k.badKey(at, "an accepted value must not be empty or hold a control character")
+		}
+		k.unless(!strings.ContainsFunc(a.Enum[value], unicode.IsControl), at, "must not hold a control character")
+	}
+}
+
+func (s *SSRF) check(k *checker, path string) {
+	for i, h := range s.Hosts {
+		k.unless(isHostPattern(h), item(child(path, "hosts"), i), "must be a host, or *. and a domain, in lower case and without port")
+	}
+	for i, p := range s.Ports {
+		k.unless(p >= 1 && p <= 65535, item(child(path, "ports"), i), "must be a port from 1 to 65535")
+	}
+}
+
+// checkInjection refuses two owners of one argument: which of them wins would be
+// a matter of order.
+func (t Tool) checkInjection(k *checker, path string) {
+	for _, arg := range slices.Sorted(maps.Keys(t.InjectArgs)) {
+		at := child(child(path, "inject_args"), arg)
+		if arg == "" {
+			k.badKey(at, "an argument needs a name")
+		}
+		k.unless(t.InjectArgs[arg] == SubjectValue, at, "must be "+SubjectValue)
+		if _, bound := t.Args[arg]; bound {
+			k.badKey(at, "the argument is set by the sidecar and cannot be bound in args too")
+		}
+	}
+	if t.Consent != ConsentConfirm {
+		return
+	}
+	const taken = "the argument confirm belongs to consent: confirm"
+	if _, bound := t.Args["confirm"]; bound {
+		k.badKey(child(child(path, "args"), "confirm"), taken)
+	}
+	if _, injected := t.InjectArgs["confirm"]; injected {
+		k.badKey(child(child(path, "inject_args"), "confirm"), taken)
+	}
+}
+
+// sourceTemplate is text with {argument} placeholders. Quotes and angle brackets
+// are refused because the text stands in an attribute of the delimiter, which it
+// could end early.
+var sourceTemplate = regexp.MustCompile(`^([^{}"'<>&]|\{[A-Za-z0-9_.-]+\})*$`)
+
+func (t Tool) checkOutput(k *checker, path string) {
+	source := child(path, "source")
+	switch {
+	case !sourceTemplate.MatchString(t.Source):
+		k.bad(source, `must be text without quotes and < > &; braces only as {argument}`)
+	case t.Source != "" && !isPlainName(t.Source):
+		k.bad(source, "must be at most 256 printable characters")
+	}
+	for i, b := range t.TrustedBlocks {
+		at := item(child(path, "trusted_blocks"), i)
+		k.unless(b >= 0, at, "must not be negative; the first block is 0")
+		k.unless(!slices.Contains(t.TrustedBlocks[:i], b), at, "is given twice")
+	}
+}
+
+func (t Tool) checkModes(k *checker, path string) {
+	checkEnum(k, child(path, "consent"), consentNames, t.Consent)
+	checkEnum(k, child(path, "wrap"), wrapNames, t.Wrap)
+	guards := child(path, "guards")
+	checkEnum(k, child(guards, "secrets"), modeNames, t.Guards.Secrets)
+	checkEnum(k, child(guards, "injection"), modeNames, t.Guards.Injection)
+	checkEnum(k, child(guards, "command"), modeNames, t.Guards.Command)
+	checkEnum(k, child(guards, "ssrf"), modeNames, t.Guards.SSRF)
+	checkEnum(k, child(guards, "consent"), modeNames, t.Guards.Consent)
+}
