@@ -1,0 +1,274 @@
+// Package front is the client side of the sidecar. It frames bytes: it turns an
+// HTTP request into a [pipeline.Call] and the call's answers back into HTTP.
+// What it refuses itself (a foreign Host or Origin, a wrong media type) becomes
+// a call as well, so that it is audited like any other.
+package front
+
+import (
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/modelcontextprotocol/go-sdk/auth"
+	"github.com/modelcontextprotocol/go-sdk/oauthex"
+
+	"mcp-sidecar/proxy/pipeline"
+	"mcp-sidecar/proxy/wire"
+)
+
+// Path is where the MCP endpoint answers.
+const Path = "/mcp"
+
+// MetadataPath is where RFC 9728 section 3.1 puts the metadata of a resource.
+const MetadataPath = "/.well-known/oauth-protected-resource"
+
+// Timeouts of one HTTP request. There is none for the whole of an answer, which
+// may be a stream.
+const (
+	readTime  = 30 * time.Second
+	writeTime = 30 * time.Second
+)
+
+// Options configure a Handler.
+type Options struct {
+	Pipeline *pipeline.Pipeline
+	Hosts    []string // accepted Host values: host, or host:port
+	Origins  []string // accepted Origin values
+	// Metadata is the protected-resource metadata that challenges point to. Nil
+	// where nobody is authenticated.
+	Metadata *oauthex.ProtectedResourceMetadata
+	// MetadataURL is the address of that document, built from the configured
+	// public URL and never from a request.
+	MetadataURL string
+}
+
+// Handler serves the MCP endpoint and the metadata document.
+type Handler struct {
+	opts     Options
+	hosts    map[string]bool
+	origins  map[string]bool
+	metadata http.Handler
+}
+
+// NewHandler returns a handler for o.
+func NewHandler(o Options) *Handler {
+	h := &Handler{opts: o, hosts: set(o.Hosts), origins: set(o.Origins)}
+	if o.Metadata != nil {
+		h.metadata = auth.ProtectedResourceMetadataHandler(o.Metadata)
+	}
+	return h
+}
+
+func set(values []string) map[string]bool {
+	m := make(map[string]bool, len(values))
+	for _, v := range values {
+		m[strings.ToLower(v)] = true
+	}
+	return m
+}
+
+// ServeHTTP implements [http.Handler].
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch r.URL.Path {
+	case Path:
+		h.serveMCP(w, r)
+	case MetadataPath, MetadataPath + Path:
+		if h.metadata != nil {
+			h.metadata.ServeHTTP(w, r)
+			return
+		}
+		notFound(w)
+	default:
+		notFound(w)
+	}
+}
+
+func notFound(w http.ResponseWriter) {
+	writeJSON(w, http.StatusNotFound, []byte(`{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"nothing here; the MCP endpoint is `+Path+`"}}`))
+}
+
+func (h *Handler) serveMCP(w http.ResponseWriter, r *http.Request) {
+	rc := http.NewResponseController(w)
+	_ = rc.SetReadDeadline(time.Now().Add(readTime))
+	c := &pipeline.Call{
+		Transport: "http",
+		Head:      head(r),
+		Body:      pipeline.Body{Reader: &body{r: r.Body, rc: rc}, Size: r.ContentLength},
+		Verb:      map[string]wire.Verb{http.MethodDelete: wire.End, http.MethodGet: wire.Watch}[r.Method],
+		Refused:   h.refusal(r),
+	}
+	h.opts.Pipeline.Handle(r.Context(), c, &sink{w: w, rc: rc, metadata: h.opts.MetadataURL})
+}
+
+// body clears the read deadline once the body has been read: left in place, it
+// would later look like a client that went away.
+type body struct {
+	r  io.Reader
+	rc *http.ResponseController
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	n, err := b.r.Read(p)
+	if err != nil {
+		_ = b.rc.SetReadDeadline(time.Time{})
+	}
+	return n, err
+}
+
+func head(r *http.Request) pipeline.Head {
+	h := pipeline.Head{
+		Version:       header(r, "Mcp-Protocol-Version"),
+		Method:        header(r, "Mcp-Method"),
+		Name:          header(r, "Mcp-Name"),
+		Session:       r.Header.Get("Mcp-Session-Id"),
+		Authorization: r.Header["Authorization"],
+		QueryToken:    r.URL.RawQuery != "" && r.URL.Query().Has("access_token"),
+	}
+	for name, values := range r.Header {
+		if strings.HasPrefix(name, "Mcp-Param-") {
+			if h.Params == nil {
+				h.Params = map[string][]string{}
+			}
+			h.Params[name] = values
+		}
+	}
+	return h
+}
+
+func header(r *http.Request, name string) pipeline.Header {
+	v := r.Header[name]
+	if len(v) == 0 {
+		return pipeline.Header{}
+	}
+	return pipeline.Header{Value: v[0], Present: true, Several: len(v) > 1}
+}
+
+// refusal is what HTTP alone is reason enough to refuse, or nil.
+func (h *Handler) refusal(r *http.Request) *pipeline.Rejection {
+	switch {
+	case !h.hostAllowed(r):
+		return &pipeline.Rejection{Outcome: pipeline.ProtocolRejected, Code: pipeline.CodeOrigin, Reason: "host", Status: http.StatusForbidden,
+			Public: "this Host is not served; add it to allowed_hosts, or set public_url"}
+	case !h.originAllowed(r):
+		return &pipeline.Rejection{Outcome: pipeline.ProtocolRejected, Code: pipeline.CodeOrigin, Reason: "origin", Status: http.StatusForbidden,
+			Public: "this Origin is not allowed; add it to allowed_origins"}
+	case r.Method != http.MethodPost && r.Method != http.MethodDelete:
+		return &pipeline.Rejection{Outcome: pipeline.ProtocolRejected, Code: pipeline.CodeMethod, Reason: "http-method", Status: http.StatusMethodNotAllowed,
+			Allow: "POST, DELETE", Public: "this HTTP method is not served here"}
+	case r.Method == http.MethodPost && !isJSON(r):
+		return &pipeline.Rejection{Outcome: pipeline.ProtocolRejected, Code: wire.CodeInvalidRequest, Reason: "media-type", Status: http.StatusBadRequest,
+			Public: "the body must be application/json, not encoded"}
+	}
+	return nil
+}
+
+func isJSON(r *http.Request) bool {
+	media, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || media != "application/json" || len(r.Header["Content-Type"]) > 1 || r.Header.Get("Content-Encoding") != "" {
+		return false
+	}
+	charset := params["charset"]
+	return charset == "" || strings.EqualFold(charset, "utf-8")
+}
+
+// sink writes a call's answers. The first message decides between one JSON
+// document and a stream of events.
+type sink struct {
+	w         http.ResponseWriter
+	rc        *http.ResponseController
+	metadata  string
+	streaming bool
+}
+
+// Session implements [pipeline.Sink].
+func (s *sink) Session(id string) { s.w.Header().Set("Mcp-Session-Id", id) }
+
+// Event implements [pipeline.Sink].
+func (s *sink) Event(ev wire.Event) error {
+	s.startStream()
+	return s.writeEvent(ev)
+}
+
+func (s *sink) startStream() {
+	if s.streaming {
+		return
+	}
+	s.streaming = true
+	h := s.w.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Accel-Buffering", "no") // nginx would hold events back (MCP 2026-07-28, "Receiving Messages")
+	s.w.WriteHeader(http.StatusOK)
+}
+
+func (s *sink) writeEvent(ev wire.Event) error {
+	_ = s.rc.SetWriteDeadline(time.Now().Add(writeTime))
+	if _, err := s.w.Write(wire.AppendEvent(make([]byte, 0, len(ev.Data)+64), ev)); err != nil {
+		return fmt.Errorf("write event: %w", err)
+	}
+	return s.rc.Flush()
+}
+
+// Answer implements [pipeline.Sink]. On an open stream a refusal takes the place
+// of the result.
+func (s *sink) Answer(a *pipeline.Answer) {
+	if s.streaming || (a.Stream && a.Outcome == pipeline.Allowed) {
+		if a.Body != nil {
+			s.startStream()
+			_ = s.writeEvent(wire.Event{Data: a.Body}) // a client that is gone cannot be told
+		}
+		return
+	}
+	_ = s.rc.SetWriteDeadline(time.Now().Add(writeTime))
+	h := s.w.Header()
+	if a.Outcome != pipeline.Allowed {
+		h.Del("Mcp-Session-Id") // the session that the call opened has ended with it
+	}
+	if a.Challenge != nil {
+		h.Set("WWW-Authenticate", challenge(a.Challenge, s.metadata))
+	}
+	if a.RetryAfter > 0 {
+		h.Set("Retry-After", strconv.Itoa(a.RetryAfter))
+	}
+	if a.Allow != "" {
+		h.Set("Allow", a.Allow)
+	}
+	if a.Body == nil {
+		s.w.WriteHeader(a.Status)
+		return
+	}
+	writeJSON(s.w, a.Status, a.Body)
+}
+
+// challenge writes WWW-Authenticate. Only fixed phrases and scopes from the
+// configuration stand in it: claim values of a token never do.
+func challenge(c *pipeline.Challenge, metadata string) string {
+	var parts []string
+	if c.Error != "" {
+		parts = append(parts, `error="`+c.Error+`"`)
+	}
+	if c.Description != "" {
+		parts = append(parts, `error_description="`+c.Description+`"`)
+	}
+	if len(c.Scope) > 0 {
+		parts = append(parts, `scope="`+strings.Join(c.Scope, " ")+`"`)
+	}
+	if metadata != "" {
+		parts = append(parts, `resource_metadata="`+metadata+`"`)
+	}
+	return strings.TrimSpace("Bearer " + strings.Join(parts, ", "))
+}
+
+func writeJSON(w http.ResponseWriter, status int, body []byte) {
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	_, _ = w.Write(body)
+}

@@ -1,0 +1,64 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+
+	"mcp-sidecar/proxy/identity"
+)
+
+// authenticate asks who sent the message. A session is looked up only here,
+// behind the token: it is bound to a principal and never stands for one.
+func (p *Pipeline) authenticate(ctx context.Context, c *Call) error {
+	if c.Dir == FromUpstream {
+		return nil // inherits the principal of the call or session it belongs to
+	}
+	if err := p.verify(ctx, c); err != nil {
+		return err
+	}
+	if c.Era == Modern || c.Head.Session == "" {
+		return nil // 2026-07-28 has no sessions; the header is ignored there
+	}
+	session, version := p.sessions.find(c.Head.Session, c.Principal.Key())
+	if c.Session = session; session == nil {
+		return unknownSession()
+	}
+	if c.Version == "" {
+		c.Version = version
+	}
+	return nil
+}
+
+// verify checks the presented token, once per message.
+func (p *Pipeline) verify(ctx context.Context, c *Call) error {
+	if c.verified {
+		return nil
+	}
+	c.verified = true
+	if p.opts.Authenticator == nil {
+		c.Principal = identity.Anonymous()
+		return nil
+	}
+	token, err := c.token()
+	if err == nil {
+		c.Principal, err = p.opts.Authenticator.Authenticate(ctx, token)
+	}
+	var refusal *identity.Refusal
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &refusal):
+		return authFailed(refusal)
+	case errors.Is(err, identity.ErrUnavailable):
+		return unavailable("authentication", err)
+	}
+	return failed(err)
+}
+
+func (c *Call) token() (identity.Secret, error) {
+	if c.Head.QueryToken {
+		// Queries end up in logs and histories (RFC 6750 section 5.3).
+		return identity.Secret{}, &identity.Refusal{Public: "a token in the query is not accepted", Description: "unknown or invalid token"}
+	}
+	return identity.ParseBearer(c.Head.Authorization)
+}

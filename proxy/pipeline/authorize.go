@@ -1,0 +1,121 @@
+package pipeline
+
+import (
+	"context"
+	"sync"
+
+	"mcp-sidecar/guards"
+	"mcp-sidecar/policy"
+)
+
+// authorize asks what the credential granted and what the identity may do. Scope
+// comes first: a token that cannot be used for this anyway says nothing about
+// the roles of its owner.
+func (p *Pipeline) authorize(_ context.Context, c *Call) error {
+	if c.Dir == FromClient {
+		c.Principal.Roles = p.opts.Policy.Roles(c.subject())
+	}
+	if c.method != nil && c.method.need == toolAccess {
+		if err := p.authorizeTool(c); err != nil {
+			return err
+		}
+	}
+	if c.method != nil && c.method.opensSession && !p.reserveSession(c) {
+		return &Rejection{Outcome: Limited, Code: CodeLimited, Reason: "sessions", Public: "too many open sessions; end one with DELETE", Status: 429, RetryAfter: 60}
+	}
+	if c.Dir == FromClient && c.isRequest() && !p.quota.take(c, p.opts.Limits.Concurrent) {
+		return &Rejection{Outcome: Limited, Code: CodeLimited, Reason: "concurrency", Public: "rate limited, retry in 1 s", Status: 429, RetryAfter: 1}
+	}
+	return nil
+}
+
+func (p *Pipeline) reserveSession(c *Call) bool {
+	c.holdsSession = p.sessions.reserve(c.Principal.Key())
+	return c.holdsSession
+}
+
+func (c *Call) subject() string { return "user:" + c.Principal.Subject }
+
+func (p *Pipeline) authorizeTool(c *Call) error {
+	entry, catalogued := p.opts.Catalog.Lookup(p.opts.Server, c.Target)
+	if !catalogued {
+		entry = policy.Default(p.opts.Server, c.Target)
+	}
+	c.Entry, c.rule = entry, p.opts.Rules[c.Target]
+	err := p.judge(c, catalogued)
+	if err == nil || p.opts.Authorization == guards.Enforce {
+		return err
+	}
+	c.observed("authorize: " + err.Error())
+	return nil
+}
+
+func (p *Pipeline) judge(c *Call, catalogued bool) error {
+	if c.rule.Hide {
+		return unknownTool()
+	}
+	if missing := policy.MissingScopes(c.Principal.Scopes, c.Entry.Scopes); missing != nil {
+		return missingScope(missing, c.Entry.Scopes)
+	}
+	d := p.opts.Policy.Decide(c.subject(), c.Entry.Permission)
+	c.decision = d.Rule
+	switch {
+	case d.Allowed:
+		return nil
+	case !catalogued:
+		// Nothing names the tool, so the caller cannot tell it from one that does
+		// not exist: there is no list to ask, and none is asked for a refusal.
+		return unknownTool()
+	}
+	return roleRefuses(c.subject(), c.Principal.Roles, c.Entry.Action, resourceName(c.Entry), d.Rule)
+}
+
+func resourceName(e policy.Entry) string { return e.Permission.Object }
+
+// visible says whether a listed tool may be shown to c's principal: as a call of
+// it would be decided, except that a missing scope never hides (a step-up must
+// stay possible).
+func (p *Pipeline) visible(c *Call, tool string) bool {
+	if p.opts.Rules[tool].Hide {
+		return false
+	}
+	entry, ok := p.opts.Catalog.Lookup(p.opts.Server, tool)
+	if !ok {
+		entry = policy.Default(p.opts.Server, tool)
+	}
+	return p.opts.Policy.Decide(c.subject(), entry.Permission).Allowed
+}
+
+// quota counts calls in flight per principal.
+type quota struct {
+	mu    sync.Mutex
+	calls map[string]int
+}
+
+func (q *quota) take(c *Call, limit int) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	key := c.Principal.Key()
+	if q.calls[key] >= limit {
+		return false
+	}
+	if q.calls == nil {
+		q.calls = map[string]int{}
+	}
+	q.calls[key]++
+	c.holdsQuota = true
+	return true
+}
+
+func (q *quota) release(c *Call) {
+	if !c.holdsQuota {
+		return
+	}
+	c.holdsQuota = false
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	key := c.Principal.Key()
+	if q.calls[key]--; q.calls[key] == 0 {
+		delete(q.calls, key)
+	}
+}

@@ -1,0 +1,141 @@
+package pipeline
+
+import (
+	"errors"
+	"io"
+	"time"
+
+	"github.com/google/uuid"
+
+	"mcp-sidecar/guards"
+	"mcp-sidecar/policy"
+	"mcp-sidecar/proxy/identity"
+	"mcp-sidecar/proxy/wire"
+)
+
+// Direction says who started a message.
+type Direction uint8
+
+// Directions. The zero value comes from a client.
+const (
+	FromClient Direction = iota
+	FromUpstream
+)
+
+func (d Direction) String() string {
+	return [...]string{"client", "upstream"}[d]
+}
+
+// Era is the family of protocol revisions that a message follows.
+type Era uint8
+
+// Eras.
+const (
+	Legacy Era = iota // 2025-11-25 and older: initialize, sessions
+	Modern            // 2026-07-28: stateless, metadata on each request
+)
+
+// Header is one MCP request header. Several values under one name are not told
+// apart from one wrong value: which of them counts would be a guess.
+type Header struct {
+	Value   string
+	Present bool
+	Several bool
+}
+
+// Head is what the transport says about a message beside its body.
+type Head struct {
+	Version, Method, Name Header
+	Params                map[string][]string // Mcp-Param-* by canonical name
+	Session               string              // Mcp-Session-Id
+	Authorization         []string            // every value of the header
+	QueryToken            bool                // a token stood in the query
+}
+
+// Body is a message that has not been read yet.
+type Body struct {
+	Reader io.Reader
+	Size   int64 // as announced; -1 when unknown
+}
+
+// Call is everything about one message, filled in on its way. Nothing travels
+// beside it.
+type Call struct {
+	ID        string // audit id, UUIDv7
+	Parent    string // audit id of the call on whose stream an upstream's message came
+	Dir       Direction
+	Verb      wire.Verb
+	Transport string
+	Head      Head
+	Body      Body
+	Refused   *Rejection // front's own refusal: it runs the list like any other, to be audited
+
+	Msg     *wire.Message
+	Era     Era
+	Version string // protocol revision; empty before one is agreed
+	Method  string
+	Target  string // params.name of a tool call
+	Args    int    // node of params.arguments, or wire.Absent
+
+	Principal identity.Principal
+	Session   *Session
+	Entry     policy.Entry // what the call needs
+	Stage     string
+	Outcome   Outcome
+	Findings  []guards.Finding
+	Would     []string // what an observed check would have done
+
+	method       *method
+	rule         ToolRule
+	tool         toolInfo
+	verified     bool
+	destructive  bool
+	holdsQuota   bool
+	holdsSession bool
+	head         []byte // beginning of the body, for early refusals
+	request      []byte // what is forwarded: the body, patched
+	params       []wire.Header
+	reply        wire.Reply
+	result       []byte // the inspected terminal answer
+	events       int
+	dropped      int
+	bytesIn      int
+	bytesOut     int
+	decision     string // policy row
+	refusal      *Rejection
+	out          Sink
+	started      time.Time
+	waited       float64 // milliseconds
+}
+
+func (c *Call) begin(now time.Time, out Sink) {
+	if c.ID == "" {
+		c.ID = newID()
+	}
+	c.started, c.out, c.Args = now, out, wire.Absent
+}
+
+func newID() string { return uuid.Must(uuid.NewV7()).String() }
+
+// reject ends the call. Whatever is no Rejection is a fault of ours: the client
+// learns nothing of it.
+func (c *Call) reject(err error) {
+	var r *Rejection
+	if !errors.As(err, &r) {
+		r = failed(err)
+	}
+	c.refusal, c.Outcome, c.result = r, r.Outcome, nil
+}
+
+// observed records what a check would have done where it does not enforce.
+func (c *Call) observed(what string) { c.Would = append(c.Would, what) }
+
+// isRequest says whether an answer is expected.
+func (c *Call) isRequest() bool {
+	return c.Verb == wire.Send && (c.Msg == nil || c.Msg.Kind == wire.Request)
+}
+
+// isToolCall says whether refusals can be tool results, which a model reads.
+func (c *Call) isToolCall() bool {
+	return c.Msg != nil && c.Msg.Kind == wire.Request && c.Method == "tools/call" && c.Dir == FromClient
+}

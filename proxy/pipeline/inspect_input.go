@@ -1,0 +1,190 @@
+package pipeline
+
+import (
+	"context"
+	"strconv"
+
+	"mcp-sidecar/guards"
+	"mcp-sidecar/proxy/wire"
+)
+
+// inspectInput asks whether the request is safe. Guards see the arguments as the
+// one scan read them; what they decide is patched into the same bytes.
+func (p *Pipeline) inspectInput(ctx context.Context, c *Call) error {
+	if c.Dir == FromUpstream || c.Verb != wire.Send {
+		return nil
+	}
+	if err := c.checkCredential(); err != nil {
+		return err
+	}
+	if c.method.need != toolAccess {
+		return nil
+	}
+	var missing bool
+	if c.tool, missing = p.inventory.tool(ctx, c); missing {
+		if p.opts.Authorization == guards.Enforce {
+			return unknownTool()
+		}
+		c.observed("inspect-input: the upstream lists no such tool")
+	}
+	g := c.guardCall(p.opts.Server)
+	c.destructive = p.opts.NeedsConfirm(g) || c.tool.mayDestroy()
+	if err := c.agreeParams(); err != nil {
+		return err
+	}
+	edits, err := p.runInputGuards(ctx, c, g)
+	if err != nil {
+		return err
+	}
+	return p.rewriteCall(c, g, edits)
+}
+
+// runInputGuards runs every guard in order; the first that blocks decides.
+func (p *Pipeline) runInputGuards(ctx context.Context, c *Call, g *guards.Call) ([]guards.Edit, error) {
+	var edits []guards.Edit
+	for _, in := range p.opts.Input {
+		mode := p.modeOf(in.Name(), c)
+		if mode == guards.Off {
+			continue
+		}
+		d := in.Inspect(ctx, g)
+		c.Findings = append(c.Findings, d.Findings...)
+		switch {
+		case d.Block == nil && mode == guards.Enforce:
+			edits = append(edits, d.Edits...)
+		case d.Block != nil && mode == guards.Enforce:
+			return nil, blocked(in.Name(), d.Block.Rule, d.Block.Public)
+		case d.Block != nil:
+			c.observed(in.Name() + ": " + d.Block.Rule)
+		}
+	}
+	return edits, nil
+}
+
+// guardCall shows the call to the guards: every value inside the arguments, with
+// its path.
+func (c *Call) guardCall(server string) *guards.Call {
+	g := &guards.Call{
+		Tool: server + "/" + c.Target, Action: c.Entry.Action,
+		ReadOnly: c.tool.readOnly == yes, Destructive: c.tool.confirmable(),
+	}
+	if c.Args != wire.Absent {
+		c.addArgs(g, c.Args, guards.Arg{}, "")
+	}
+	return g
+}
+
+// addArgs appends what container holds; above is the argument it belongs to.
+func (c *Call) addArgs(g *guards.Call, container int, above guards.Arg, schemaPath string) {
+	inArray := c.Msg.Nodes[container].Kind == '['
+	n := 0
+	for i := range c.Msg.Children(container) {
+		a := guards.Arg{Path: c.Msg.Name(i), Name: c.Msg.Name(i), Kind: argKinds[byte(c.Msg.Nodes[i].Kind)]}
+		schemaAt := a.Name
+		switch {
+		case inArray:
+			a.Path, a.Name, schemaAt = above.Path+"["+strconv.Itoa(n)+"]", above.Name, schemaPath+"[]"
+		case container != c.Args: // an empty name above must not lift its members to the first level
+			a.Path, schemaAt = above.Path+"."+a.Name, schemaPath+"."+a.Name
+		}
+		n++
+		a.Format = c.tool.formats[schemaAt]
+		switch a.Kind {
+		case guards.String:
+			a.Value = c.Msg.Text(i)
+		case guards.Number, guards.Bool, guards.Null:
+			a.Value = string(c.Msg.Value(i))
+		}
+		g.Args = append(g.Args, a)
+		if a.Kind == guards.Object || a.Kind == guards.Array {
+			c.addArgs(g, i, a, schemaAt)
+		}
+	}
+}
+
+var argKinds = map[byte]guards.ArgKind{
+	'"': guards.String, '0': guards.Number, 't': guards.Bool, 'f': guards.Bool,
+	'n': guards.Null, '{': guards.Object, '[': guards.Array,
+}
+
+// rewriteCall patches the request: constants that guards chose, arguments that
+// the operator injects, and confirm, which the upstream does not know.
+func (p *Pipeline) rewriteCall(c *Call, g *guards.Call, edits []guards.Edit) error {
+	if p.opts.Passive {
+		return nil
+	}
+	set := make([]wire.Field, 0, len(edits)+len(c.rule.InjectSubject))
+	for _, e := range edits {
+		set = append(set, wire.Field{Name: e.Name, Value: wire.Quote(nil, e.Value)})
+	}
+	for _, name := range c.rule.InjectSubject {
+		if claimed := c.Msg.Member(c.Args, name); claimed != wire.Absent && c.Msg.Text(claimed) != c.Principal.Subject {
+			c.Findings = append(c.Findings, guards.Finding{Guard: "identity", Rule: "overridden", Label: "identity:overridden " + name, Score: 1})
+		}
+		set = append(set, wire.Field{Name: name, Value: wire.Quote(nil, c.Principal.Subject)})
+	}
+	strip := ""
+	if p.confirms(g, c.rule) && !c.tool.own[p.opts.Confirm.Name] {
+		strip = p.opts.Confirm.Name
+	}
+	patches, err := c.argumentPatches(set, strip)
+	if err != nil {
+		return err
+	}
+	if len(patches) == 0 {
+		return nil
+	}
+	if c.request, err = wire.Splice(c.Msg.Raw, patches); err != nil {
+		return failed(err)
+	}
+	return c.rebuildParams(p.opts.Limits.Message)
+}
+
+// argumentPatches replaces the first-level arguments in set, adds those that are
+// absent, and removes strip.
+func (c *Call) argumentPatches(set []wire.Field, strip string) ([]wire.Patch, error) {
+	if c.Args == wire.Absent {
+		if len(set) == 0 {
+			return nil, nil
+		}
+		return c.Msg.Edit(c.Msg.Params, nil, wire.Field{Name: "arguments", Value: object(set)}), nil
+	}
+	var patches []wire.Patch
+	var add []wire.Field
+	for _, f := range set {
+		// Another spelling of the name would win in an upstream that folds case.
+		for i := range c.Msg.Children(c.Args) {
+			if wire.FoldsTo(c.Msg.Name(i), f.Name) {
+				return nil, blocked("identity", "ambiguous-argument", "blocked: the argument "+f.Name+" is spelled with the wrong case")
+			}
+		}
+		if at := c.Msg.Member(c.Args, f.Name); at != wire.Absent {
+			patches = append(patches, c.Msg.Replace(at, f.Value))
+			continue
+		}
+		add = append(add, f)
+	}
+	drop := func(i int) bool { return strip != "" && c.Msg.Name(i) == strip }
+	return append(patches, c.Msg.Edit(c.Args, drop, add...)...), nil
+}
+
+// confirms says whether calls of the tool are let through only with confirm=true,
+// so that the argument is advertised and stripped.
+func (p *Pipeline) confirms(g *guards.Call, r ToolRule) bool {
+	mode, ok := r.Guards["consent"]
+	if !ok {
+		mode = p.opts.Modes["consent"]
+	}
+	return mode == guards.Enforce && !p.opts.Passive && p.opts.NeedsConfirm(g)
+}
+
+func object(fields []wire.Field) []byte {
+	b := []byte{'{'}
+	for i, f := range fields {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(append(wire.Quote(b, f.Name), ':'), f.Value...)
+	}
+	return append(b, '}')
+}

@@ -1,0 +1,508 @@
+package pipeline
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"mcp-sidecar/guards"
+	"mcp-sidecar/proxy/wire"
+)
+
+// ours is the prefix of the sidecar's own _meta keys. An upstream that uses it
+// would speak in the sidecar's name.
+const ours = "mcp-sidecar/"
+
+// inspectOutput shows every string of m that the client could read to the output
+// guards, and returns the bytes that may leave. Where nothing has to change they
+// are m's own.
+func (p *Pipeline) inspectOutput(c *Call, m *wire.Message) ([]byte, error) {
+	o := &output{p: p, c: c, m: m}
+	for i, g := range p.opts.Output {
+		o.modes[i] = p.modeOf(g.Name(), c)
+	}
+	if err := o.inspect(); err != nil {
+		return nil, err
+	}
+	if p.opts.Passive || len(o.patches) == 0 {
+		return m.Raw, nil
+	}
+	body, err := wire.Splice(m.Raw, o.patches)
+	if err != nil {
+		return nil, failed(err)
+	}
+	return o.reconcile(body)
+}
+
+// maxGuards bounds the output guards of a pipeline.
+const maxGuards = 8
+
+// output is the inspection of one message.
+type output struct {
+	p       *Pipeline
+	c       *Call
+	m       *wire.Message
+	modes   [maxGuards]guards.Mode
+	patches []wire.Patch
+	labels  []string // what enforcing guards found, in order
+	inText  bool     // something was found or wrapped in text that a note can follow
+	err     error    // the first refusal
+}
+
+func (o *output) inspect() error {
+	m := o.m
+	o.envelope()
+	var err error
+	switch {
+	case m.Kind == wire.Notification:
+		o.notification()
+	case m.Err != wire.Absent:
+		err = o.jsonRPCError()
+	default:
+		err = o.result()
+	}
+	if err != nil {
+		return err
+	}
+	if o.err == nil && m.Kind == wire.Response {
+		o.ownID()
+	}
+	return o.err
+}
+
+// envelope inspects members that JSON-RPC does not define.
+func (o *output) envelope() {
+	for i := range o.m.Children(0) {
+		switch o.m.Name(i) {
+		case "jsonrpc", "id", "method", "params", "result", "error":
+		default:
+			o.strings(i, guards.Text{Kind: guards.Metadata, Wrap: guards.WrapOff})
+		}
+	}
+}
+
+func (o *output) result() error {
+	m, c := o.m, o.c
+	if m.Nodes[m.Result].Kind != '{' {
+		return upstreamFailed("malformed", errors.New("the upstream's result is not an object"))
+	}
+	if t := m.Text(m.Member(m.Result, "resultType")); t != "" && t != "complete" {
+		return upstreamFailed("result-type", errors.New("the upstream asks for input in its result, which is not built yet"))
+	}
+	switch c.Method {
+	case "tools/call":
+		o.toolResult()
+	case "tools/list":
+		return o.toolList()
+	case "initialize":
+		version := m.Text(m.Member(m.Result, "protocolVersion"))
+		if !slices.Contains(legacyRevisions, version) {
+			return upstreamFailed("version", errors.New("the upstream negotiates a protocol revision that is not served"))
+		}
+		if c.Session != nil {
+			o.p.sessions.negotiated(c.Session, version)
+		}
+		o.serverInfo()
+	default:
+		o.serverInfo()
+	}
+	return nil
+}
+
+// ownID puts the request's id into an error whose sender could not read it.
+func (o *output) ownID() {
+	m := o.m
+	id := o.c.Msg.Value(o.c.Msg.ID)
+	switch {
+	case m.ID == wire.Absent:
+		o.patches = append(o.patches, m.Edit(0, nil, wire.Field{Name: "id", Value: id})...)
+	case m.Nodes[m.ID].Kind == 'n':
+		o.patches = append(o.patches, m.Replace(m.ID, id))
+	}
+}
+
+func (o *output) jsonRPCError() error {
+	m := o.m
+	if m.Nodes[m.Err].Kind != '{' {
+		return upstreamFailed("malformed", errors.New("the upstream's error is not an object"))
+	}
+	for i := range m.Children(m.Err) {
+		t := guards.Text{Kind: guards.Error, Wrap: guards.WrapOff}
+		if m.Name(i) == "message" {
+			t.Wrap, t.Source = guards.WrapFlagged, o.source()
+		}
+		o.strings(i, t)
+	}
+	return nil
+}
+
+func (o *output) notification() {
+	m := o.m
+	if m.Params == wire.Absent {
+		return
+	}
+	for i := range m.Children(m.Params) {
+		switch m.Name(i) {
+		case "progressToken", "requestId":
+		case "message", "data":
+			o.strings(i, guards.Text{Kind: guards.Notification, Source: o.source()})
+		default:
+			o.strings(i, guards.Text{Kind: guards.Metadata, Wrap: guards.WrapOff})
+		}
+	}
+}
+
+// serverInfo inspects what an upstream says about itself.
+func (o *output) serverInfo() {
+	m := o.m
+	for i := range m.Children(m.Result) {
+		if m.Name(i) == "instructions" {
+			o.strings(i, guards.Text{Kind: guards.Instructions, Source: o.p.opts.Server + "/instructions"})
+			continue
+		}
+		o.strings(i, guards.Text{Kind: guards.Metadata, Wrap: guards.WrapOff})
+	}
+}
+
+// toolResult inspects the answer to a tool call.
+func (o *output) toolResult() {
+	m := o.m
+	structured := m.Member(m.Result, "structuredContent")
+	content := wire.Absent
+	for i := range m.Children(m.Result) {
+		switch m.Name(i) {
+		case "content":
+			content = i
+			if m.Nodes[i].Kind != '[' {
+				o.strings(i, guards.Text{Kind: guards.Content, Wrap: guards.WrapOff})
+				continue
+			}
+			o.content(i, structured != wire.Absent)
+		case "structuredContent":
+			o.strings(i, guards.Text{Kind: guards.Structured, Wrap: guards.WrapOff})
+		case "resultType":
+		default:
+			o.strings(i, guards.Text{Kind: guards.Metadata, Wrap: guards.WrapOff})
+		}
+	}
+	o.note(content, structured != wire.Absent)
+}
+
+// content inspects content blocks.
+func (o *output) content(list int, structured bool) {
+	m, rule := o.m, o.c.rule
+	isError := m.IsTrue(m.Member(m.Result, "isError"))
+	t := guards.Text{Kind: guards.Content, Wrap: rule.Wrap, Source: o.source()}
+	if structured {
+		t.Wrap = guards.WrapOff
+	}
+	n := 0
+	for block := range m.Children(list) {
+		t.Trusted = !isError && slices.Contains(rule.TrustedBlocks, n)
+		o.block(block, t)
+		n++
+	}
+}
+
+func (o *output) block(block int, t guards.Text) {
+	m := o.m
+	kind := m.Text(m.Member(block, "type"))
+	rest := guards.Text{Kind: guards.Metadata, Wrap: guards.WrapOff}
+	if kind != "text" && kind != "image" && kind != "audio" && kind != "resource" {
+		// Links, kinds that are not known, things that are no block at all: a model
+		// may read any of it.
+		o.strings(block, guards.Text{Kind: guards.Content, Wrap: guards.WrapOff, Trusted: t.Trusted, Source: t.Source})
+		return
+	}
+	for i := range m.Children(block) {
+		switch name := m.Name(i); {
+		case name == "data" && (kind == "image" || kind == "audio"): // bytes in Base64
+		case name == "text" && kind == "text":
+			o.strings(i, t)
+		case name == "resource" && kind == "resource" && m.Nodes[i].Kind == '{':
+			o.resource(i, t)
+		default:
+			o.strings(i, rest)
+		}
+	}
+}
+
+func (o *output) resource(i int, t guards.Text) {
+	m := o.m
+	for f := range m.Children(i) {
+		switch m.Name(f) {
+		case "text":
+			o.strings(f, t)
+		case "blob": // bytes in Base64
+		default:
+			o.strings(f, guards.Text{Kind: guards.Metadata, Wrap: guards.WrapOff})
+		}
+	}
+}
+
+// strings inspects every string in value i, member names included.
+func (o *output) strings(i int, t guards.Text) {
+	m := o.m
+	for n := i; n < int(m.Nodes[i].Next); n++ {
+		if m.Nodes[n].NameEnd != 0 {
+			t.Member = m.Name(n) // an array's strings belong to the array's member
+		}
+		if n > i && m.Nodes[n].NameEnd != 0 {
+			o.memberName(t.Member)
+		}
+		if m.Nodes[n].Kind != '"' || opaque[t.Member] {
+			continue
+		}
+		leaf := t
+		if n > i {
+			leaf.Wrap = guards.WrapOff // inside a structure nothing is wrapped
+		}
+		o.text(n, leaf)
+	}
+}
+
+// opaque are members that the upstream wants back as they are; a reader makes
+// nothing of them.
+var opaque = map[string]bool{"nextCursor": true, "cursor": true, "progressToken": true, "requestState": true}
+
+// memberName blocks a message whose structure spells out a secret: a name cannot
+// be redacted without changing what the structure means.
+func (o *output) memberName(name string) {
+	for gi, g := range o.p.opts.Output {
+		if o.modes[gi] == guards.Off {
+			continue
+		}
+		found := g.Find(guards.Text{Value: name, Kind: guards.Metadata, Wrap: guards.WrapOff})
+		if len(found) == 0 {
+			continue
+		}
+		o.c.Findings = append(o.c.Findings, found...)
+		if o.modes[gi] == guards.Enforce && o.err == nil {
+			o.err = blocked(g.Name(), found[0].Rule, "blocked: the answer holds a secret where it cannot be redacted")
+			continue
+		}
+		o.c.observed(g.Name() + ": " + found[0].Rule)
+	}
+}
+
+// text shows the string at node i to every output guard. All of them read the
+// text as it came, so that their findings share one set of offsets; then each
+// changes what it found.
+func (o *output) text(i int, t guards.Text) {
+	t.Value = o.m.Text(i)
+	json := looksLikeJSON(t.Value)
+	if json {
+		t.Wrap = guards.WrapOff
+	}
+	var found [maxGuards][]guards.Finding
+	total := 0
+	for gi, g := range o.p.opts.Output {
+		if o.modes[gi] != guards.Off {
+			found[gi] = g.Find(t)
+			total += len(found[gi])
+		}
+	}
+	if total > 0 {
+		o.took(found[:len(o.p.opts.Output)])
+	}
+	before := t.Value
+	enforced := 0
+	for gi, g := range o.p.opts.Output {
+		if o.modes[gi] == guards.Enforce {
+			enforced += len(found[gi])
+			t.Value = g.Change(t, found[gi])
+		}
+	}
+	changed := t.Value != before
+	if changed {
+		if json && !jsontext.Value(t.Value).IsValid() {
+			o.refuse(blocked("secrets", "unredactable", "blocked: the answer cannot be redacted without breaking its JSON"))
+			return
+		}
+		o.patches = append(o.patches, o.m.ReplaceText(i, t.Value))
+	}
+	if (changed || enforced > 0) && !json && t.Kind == guards.Content {
+		o.inText = true
+	}
+}
+
+func (o *output) refuse(r *Rejection) {
+	if o.err == nil {
+		o.err = r
+	}
+}
+
+// took files findings in the order of their position.
+func (o *output) took(found [][]guards.Finding) {
+	var all []guards.Finding
+	mode := map[string]guards.Mode{}
+	for gi, f := range found {
+		all = append(all, f...)
+		mode[o.p.opts.Output[gi].Name()] = o.modes[gi]
+	}
+	slices.SortStableFunc(all, func(a, b guards.Finding) int { return a.Start - b.Start })
+	for _, f := range all {
+		if mode[f.Guard] == guards.Enforce {
+			o.labels = append(o.labels, f.Label)
+			o.c.Findings = append(o.c.Findings, f)
+			continue
+		}
+		o.c.observed(f.Guard + ": " + f.Rule)
+	}
+}
+
+// note tells the reader what was found: in a text block of its own, or in _meta
+// where the content is data that a program will parse.
+func (o *output) note(content int, structured bool) {
+	m := o.m
+	if o.inText && !structured && content != wire.Absent && m.Nodes[content].Kind == '[' {
+		text := wire.Quote([]byte(`{"type":"text","text":`), o.p.opts.Note(o.labels))
+		o.patches = append(o.patches, m.Edit(content, nil, wire.Field{Value: append(text, '}')})...)
+		o.meta(nil)
+		return
+	}
+	o.meta(o.labels)
+}
+
+// meta writes labels into result._meta and removes what the upstream put there in
+// the sidecar's name.
+func (o *output) meta(labels []string) {
+	m := o.m
+	var add []wire.Field
+	if len(labels) > 0 {
+		add = []wire.Field{{Name: ours + "findings", Value: stringArray(labels)}}
+	}
+	meta := m.Member(m.Result, "_meta")
+	if meta == wire.Absent || m.Nodes[meta].Kind != '{' {
+		if meta == wire.Absent && len(add) > 0 {
+			o.patches = append(o.patches, m.Edit(m.Result, nil, wire.Field{Name: "_meta", Value: object(add)})...)
+		}
+		return
+	}
+	drop := func(i int) bool { return strings.HasPrefix(m.Name(i), ours) }
+	o.patches = append(o.patches, dropOverlaps(m.Edit(meta, drop, add...), &o.patches)...)
+}
+
+// dropOverlaps removes patches inside members that are about to be cut out.
+func dropOverlaps(cuts []wire.Patch, patches *[]wire.Patch) []wire.Patch {
+	*patches = slices.DeleteFunc(*patches, func(p wire.Patch) bool {
+		return slices.ContainsFunc(cuts, func(c wire.Patch) bool { return p.Start >= c.Start && p.End <= c.End && c.Start < c.End })
+	})
+	return cuts
+}
+
+func stringArray(values []string) []byte {
+	b := []byte{'['}
+	for i, v := range values {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = wire.Quote(b, v)
+	}
+	return append(b, ']')
+}
+
+// source names the origin of the call's results for the delimiters.
+func (o *output) source() string {
+	c := o.c
+	switch {
+	case c.Target == "":
+		return o.p.opts.Server
+	case c.rule.Source == "":
+		return o.p.opts.Server + "/" + c.Target
+	}
+	return expand(c.rule.Source, func(name string) string {
+		i := c.Msg.Member(c.Args, name)
+		if i == wire.Absent {
+			return "?"
+		}
+		if c.Msg.Nodes[i].Kind == '"' {
+			return c.Msg.Text(i)
+		}
+		return string(c.Msg.Value(i))
+	})
+}
+
+// expand replaces each {name} in template. The guard makes the result safe for
+// where it is written.
+func expand(template string, value func(string) string) string {
+	var b strings.Builder
+	for {
+		head, rest, ok := strings.Cut(template, "{")
+		b.WriteString(head)
+		if !ok {
+			return b.String()
+		}
+		name, tail, closed := strings.Cut(rest, "}")
+		if !closed {
+			return b.String() + "{" + rest
+		}
+		v := value(name)
+		b.WriteString(v[:min(len(v), 64)])
+		template = tail
+	}
+}
+
+func looksLikeJSON(s string) bool {
+	s = strings.TrimLeft(s, " \t\r\n")
+	return s != "" && (s[0] == '{' || s[0] == '[') && jsontext.Value(s).IsValid()
+}
+
+// reconcile makes sure that redaction left a result that is still what it says:
+// structured content that fits the published schema, and a text view that equals
+// it where it did before.
+func (o *output) reconcile(body []byte) ([]byte, error) {
+	before := o.m.Member(o.m.Result, "structuredContent")
+	if o.c.Method != "tools/call" || before == wire.Absent {
+		return body, nil
+	}
+	after, err := wire.Scan(body, o.p.opts.Limits.Answer)
+	if err != nil {
+		return nil, failed(fmt.Errorf("inspected message: %w", err))
+	}
+	now := after.Value(after.At(after.Result, "structuredContent"))
+	if string(now) == string(o.m.Value(before)) && len(o.labels) == 0 {
+		return body, nil
+	}
+	if o.c.tool.output != nil && o.p.opts.Validate != nil {
+		if err := o.p.opts.Validate(o.c.tool.output, now); err != nil {
+			return nil, blocked("secrets", "schema", "blocked: the redacted result no longer matches the tool's output schema")
+		}
+	}
+	return o.equalViews(body, after, now)
+}
+
+// equalViews replaces a text block that was the JSON of the structured content,
+// and no longer is, by the JSON of what the structured content has become.
+func (o *output) equalViews(body []byte, after *wire.Message, now []byte) ([]byte, error) {
+	was := o.m.Value(o.m.Member(o.m.Result, "structuredContent"))
+	var patches []wire.Patch
+	old, list := o.m.At(o.m.Result, "content"), after.At(after.Result, "content")
+	if old == wire.Absent || list == wire.Absent {
+		return body, nil
+	}
+	originals := make([]string, 0, 4)
+	for b := range o.m.Children(old) {
+		originals = append(originals, o.m.Text(o.m.Member(b, "text")))
+	}
+	n := 0
+	for b := range after.Children(list) {
+		if n >= len(originals) {
+			break
+		}
+		text := after.Member(b, "text")
+		if sameJSON([]byte(originals[n]), was) && !sameJSON([]byte(after.Text(text)), now) {
+			patches = append(patches, after.ReplaceText(text, string(now)))
+		}
+		n++
+	}
+	return wire.Splice(body, patches)
+}
+
+func sameJSON(a, b []byte) bool {
+	x, y := jsontext.Value(slices.Clone(a)), jsontext.Value(slices.Clone(b))
+	return x.Canonicalize() == nil && y.Canonicalize() == nil && string(x) == string(y)
+}

@@ -1,0 +1,312 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"mcp-sidecar/proxy/wire"
+)
+
+// inventoryRetry is how long a failed listing stands, so that an upstream
+// without tools/list is not asked before every call.
+const inventoryRetry = 30 * time.Second
+
+// inventoryFresh is how long a listing is proof that a tool does not exist.
+const inventoryFresh = time.Second
+
+// Bounds of a listing.
+const (
+	maxListings = 3 // that one call starts or waits for
+	listTime    = 10 * time.Second
+)
+
+// hint is a tool annotation: absent is not the same as false.
+type hint uint8
+
+const (
+	unsaid hint = iota
+	yes
+	no
+)
+
+// toolInfo is what the pipeline needs of a tool's published definition. Its zero
+// value stands for a tool of which nothing is known.
+type toolInfo struct {
+	known       bool
+	readOnly    hint
+	destructive hint
+	own         map[string]bool   // names in inputSchema.properties
+	formats     map[string]string // argument path to "format"
+	headers     []headerParam
+	output      []byte // outputSchema
+	plain       bool   // inputSchema is an object schema that can be added to
+}
+
+// confirmable says whether the definition marks the tool as destructive; what is
+// unknown is.
+func (t toolInfo) confirmable() bool { return !t.known || t.destructive == yes }
+
+// mayDestroy follows MCP's defaults (server/tools, "Tool Annotations"): unless a
+// tool says that it only reads or does not destroy, it may.
+func (t toolInfo) mayDestroy() bool { return t.readOnly != yes && t.destructive != no }
+
+// inventory holds the upstream's tool definitions. It is shared by all
+// principals because they all reach the upstream with the same credential.
+type inventory struct {
+	fetch func(ctx context.Context, c *Call) (map[string]toolInfo, error)
+	now   func() time.Time
+
+	mu       sync.Mutex
+	tools    map[string]toolInfo
+	listed   time.Time     // when they were listed
+	failed   time.Time     // when the last listing failed; zero when it did not
+	failedIn string        // the upstream session of that listing
+	pending  chan struct{} // closed when the listing in flight ends
+	epoch    int           // counts what made listings stale
+	warned   map[string]bool
+}
+
+func newInventory(fetch func(context.Context, *Call) (map[string]toolInfo, error), now func() time.Time) *inventory {
+	return &inventory{fetch: fetch, now: now}
+}
+
+// tool returns what is known of c's tool, and whether a listing succeeded that
+// lacks it. The first call that asks lists the tools, inside its own session;
+// concurrent ones wait for it. A tool that is missing is looked for once more: an
+// upstream may offer it in this session only, or since a moment ago. A listing
+// that fails leaves the tool unknown.
+func (v *inventory) tool(ctx context.Context, c *Call) (info toolInfo, missing bool) {
+	for range maxListings {
+		v.mu.Lock()
+		if info, missing, ok := v.look(c); ok {
+			v.mu.Unlock()
+			return info, missing
+		}
+		wait := v.pending
+		if wait == nil {
+			v.pending = make(chan struct{})
+			epoch := v.epoch
+			v.mu.Unlock()
+			v.list(ctx, c, epoch)
+			continue
+		}
+		v.mu.Unlock()
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return toolInfo{}, false
+		}
+	}
+	return toolInfo{}, false // the tools change faster than they can be listed
+}
+
+// look answers from what is at hand, if that is good enough. A failure counts in
+// the session it happened in: one client's broken session says nothing of others.
+func (v *inventory) look(c *Call) (info toolInfo, missing, ok bool) {
+	now := v.now()
+	if !v.failed.IsZero() && v.failedIn == c.upstreamSession() && now.Sub(v.failed) < inventoryRetry {
+		return toolInfo{}, false, true
+	}
+	info, found := v.tools[c.Target]
+	return info, !found, found || v.tools != nil && now.Sub(v.listed) < inventoryFresh
+}
+
+// list fetches the definitions. Whoever waits is woken whatever happens.
+func (v *inventory) list(ctx context.Context, c *Call, epoch int) {
+	var tools map[string]toolInfo
+	err := errors.New("listing did not return")
+	defer func() {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		close(v.pending)
+		v.pending = nil
+		switch {
+		case err != nil:
+			v.failed, v.failedIn = v.now(), c.upstreamSession()
+		case v.epoch == epoch:
+			v.tools, v.listed, v.failed = tools, v.now(), time.Time{}
+		}
+	}()
+	tools, err = v.fetch(ctx, c)
+}
+
+// set keeps definitions that came by in a client's own complete listing.
+func (v *inventory) set(tools map[string]toolInfo) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.tools, v.listed, v.failed = tools, v.now(), time.Time{}
+}
+
+// warnOnce runs warn the first time it is called for a tool.
+func (v *inventory) warnOnce(tool string, warn func()) {
+	v.mu.Lock()
+	seen := v.warned[tool]
+	if v.warned == nil {
+		v.warned = map[string]bool{}
+	}
+	if len(v.warned) < maxWarned {
+		v.warned[tool] = true
+	}
+	v.mu.Unlock()
+	if !seen {
+		warn()
+	}
+}
+
+// maxWarned bounds what warnOnce remembers; an upstream chooses the names.
+const maxWarned = 4096
+
+// stale forgets the definitions: the upstream said that they changed.
+func (v *inventory) stale() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.tools, v.failed = nil, time.Time{}
+	v.epoch++
+}
+
+// fetchTools lists the upstream's tools with requests of the sidecar's own, in
+// c's session and revision.
+func (p *Pipeline) fetchTools(ctx context.Context, c *Call) (map[string]toolInfo, error) {
+	// Others wait for this listing, so it must not end with the client that
+	// happened to ask first.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), listTime)
+	defer cancel()
+	tools := map[string]toolInfo{}
+	cursor := []byte(nil)
+	for {
+		m, err := p.ask(ctx, c, listRequest(c, cursor))
+		if err != nil {
+			return nil, err
+		}
+		list := m.At(m.Result, "tools")
+		if list == wire.Absent || m.Nodes[list].Kind != '[' {
+			return nil, errors.New("tools/list answered without tools")
+		}
+		for t := range m.Children(list) {
+			if len(tools) >= p.opts.Limits.Tools {
+				return nil, errors.New("the upstream has more tools than the limit allows")
+			}
+			tools[m.Text(m.Member(t, "name"))] = describe(m, t)
+		}
+		next := m.Value(m.At(m.Result, "nextCursor"))
+		if m.Text(m.At(m.Result, "nextCursor")) == "" || string(next) == string(cursor) {
+			return tools, nil
+		}
+		cursor = next
+	}
+}
+
+func listRequest(c *Call, cursor []byte) []byte {
+	b := []byte(`{"jsonrpc":"2.0","id":` + reservedID + `,"method":"tools/list","params":{`)
+	if cursor != nil {
+		b = append(append(b, `"cursor":`...), cursor...)
+	}
+	if c.Era == Modern {
+		if cursor != nil {
+			b = append(b, ',')
+		}
+		b = append(b, `"_meta":{"`+metaVersion+`":"`+revisionModern+`","io.modelcontextprotocol/clientInfo":{"name":"mcp-sidecar","version":"1"},"io.modelcontextprotocol/clientCapabilities":{}}`...)
+	}
+	return append(b, `}}`...)
+}
+
+// ask sends a request of the sidecar's own and returns the response to it.
+func (p *Pipeline) ask(ctx context.Context, c *Call, request []byte) (*wire.Message, error) {
+	x := wire.Exchange{Body: request, Call: true, Version: c.Version, Session: c.upstreamSession()}
+	if c.Era == Modern {
+		x.Method = "tools/list"
+	}
+	r := &ownAnswer{limits: p.opts.Limits.Answer}
+	if err := p.opts.Upstream.Do(ctx, x, r); err != nil {
+		return nil, err
+	}
+	if r.message == nil || r.message.Err != wire.Absent {
+		return nil, errors.New("tools/list was not answered with a result")
+	}
+	return r.message, nil
+}
+
+// ownAnswer keeps the response to a request of the sidecar's own and drops
+// whatever else comes on the stream.
+type ownAnswer struct {
+	limits  wire.Limits
+	message *wire.Message
+}
+
+func (*ownAnswer) Reply(wire.Reply) error { return nil }
+
+func (a *ownAnswer) Message(ev wire.Event) error {
+	if len(ev.Data) == 0 {
+		return nil
+	}
+	m, err := wire.Scan(ev.Data, a.limits)
+	if err != nil {
+		return err
+	}
+	if m.Kind != wire.Response || string(m.Value(m.ID)) != reservedID {
+		return nil
+	}
+	a.message = m
+	return wire.ErrDone
+}
+
+// describe reads one tool definition.
+func describe(m *wire.Message, t int) toolInfo {
+	notes := m.Member(t, "annotations")
+	schema := m.Member(t, "inputSchema")
+	props := m.Member(schema, "properties")
+	info := toolInfo{
+		known:       true,
+		readOnly:    hintAt(m, m.Member(notes, "readOnlyHint")),
+		destructive: hintAt(m, m.Member(notes, "destructiveHint")),
+		plain:       m.Text(m.Member(schema, "type")) == "object" && (props == wire.Absent || m.Nodes[props].Kind == '{'),
+		output:      m.Value(m.Member(t, "outputSchema")),
+	}
+	if props == wire.Absent || m.Nodes[props].Kind != '{' {
+		return info
+	}
+	info.own = map[string]bool{}
+	for prop := range m.Children(props) {
+		info.own[m.Name(prop)] = true
+	}
+	info.readProperties(m, props, "", 0)
+	return info
+}
+
+func hintAt(m *wire.Message, i int) hint {
+	switch {
+	case i == wire.Absent:
+		return unsaid
+	case m.IsTrue(i):
+		return yes
+	}
+	return no
+}
+
+// readProperties notes formats and mirrored headers of properties, nested ones
+// included.
+func (t *toolInfo) readProperties(m *wire.Message, props int, prefix string, depth int) {
+	if props == wire.Absent || m.Nodes[props].Kind != '{' || depth > 8 {
+		return
+	}
+	for prop := range m.Children(props) {
+		path := prefix + m.Name(prop)
+		t.readFormat(m, prop, path)
+		t.readFormat(m, m.Member(prop, "items"), path+"[]")
+		if name := m.Text(m.Member(prop, "x-mcp-header")); name != "" {
+			t.headers = append(t.headers, headerParam{path: path, name: "Mcp-Param-" + name})
+		}
+		t.readProperties(m, m.Member(prop, "properties"), path+".", depth+1)
+	}
+}
+
+func (t *toolInfo) readFormat(m *wire.Message, schema int, path string) {
+	if f := m.Text(m.Member(schema, "format")); f != "" {
+		if t.formats == nil {
+			t.formats = map[string]string{}
+		}
+		t.formats[path] = f
+	}
+}

@@ -1,0 +1,168 @@
+package pipeline
+
+import (
+	"errors"
+
+	"mcp-sidecar/guards"
+	"mcp-sidecar/proxy/wire"
+)
+
+// toolList filters and rewrites a tools/list result for the caller: tools that a
+// call of his could not reach are left out, arguments that the sidecar sets
+// disappear from schemas, and the one that it asks for appears.
+func (o *output) toolList() error {
+	m, p := o.m, o.p
+	list := m.Member(m.Result, "tools")
+	if list == wire.Absent || m.Nodes[list].Kind != '[' || m.Nodes[list].Sparse {
+		return upstreamFailed("malformed", errors.New("tools/list answered without a list of tools"))
+	}
+	if err := o.countTools(list); err != nil {
+		return err
+	}
+	o.learn(list)
+	hidden := func(t int) bool {
+		return p.opts.Authorization == guards.Enforce && !p.visible(o.c, m.Text(m.Member(t, "name")))
+	}
+	cuts := m.Edit(list, hidden)
+	for t := range m.Children(list) {
+		if !hidden(t) {
+			o.tool(t)
+		}
+	}
+	for i := range m.Children(m.Result) {
+		if i != list {
+			o.strings(i, guards.Text{Kind: guards.Metadata, Wrap: guards.WrapOff})
+		}
+	}
+	o.patches = append(o.patches, cuts...)
+	o.meta(o.labels)
+	o.private()
+	return nil
+}
+
+func (o *output) countTools(list int) error {
+	n := 0
+	for t := range o.m.Children(list) {
+		if n++; n > o.p.opts.Limits.Tools {
+			return upstreamFailed("tools", errors.New("the upstream lists more tools than the limit allows"))
+		}
+		if len(o.m.Value(t)) > o.p.opts.Limits.ToolDefinition {
+			return upstreamFailed("tool-definition", errors.New("the upstream lists a tool whose definition exceeds the limit"))
+		}
+	}
+	return nil
+}
+
+// learn keeps the definitions of a complete list, so that no request of the
+// sidecar's own is needed.
+func (o *output) learn(list int) {
+	m := o.m
+	if m.Member(m.Result, "nextCursor") != wire.Absent || o.c.Msg.At(o.c.Msg.Params, "cursor") != wire.Absent {
+		return
+	}
+	tools := map[string]toolInfo{}
+	for t := range m.Children(list) {
+		tools[m.Text(m.Member(t, "name"))] = describe(m, t)
+	}
+	o.p.inventory.set(tools)
+}
+
+// tool inspects and rewrites one definition.
+func (o *output) tool(t int) {
+	name := o.m.Text(o.m.Member(t, "name"))
+	o.definition(t, guards.Text{Kind: guards.Description, Source: "tool:" + name})
+	if !o.p.opts.Passive {
+		o.schema(t, name)
+	}
+}
+
+// definition inspects the strings of a definition. Only what a person reads is
+// prose; the rest are words that the schema is made of.
+func (o *output) definition(i int, t guards.Text) {
+	m := o.m
+	for n := i; n < int(m.Nodes[i].Next); n++ {
+		if n > i && m.Nodes[n].NameEnd != 0 {
+			o.memberName(m.Name(n))
+		}
+		if m.Nodes[n].Kind != '"' {
+			continue
+		}
+		leaf := t
+		switch m.Name(n) {
+		case "description":
+		case "title":
+			leaf.Wrap = guards.WrapOff
+		default:
+			leaf.Kind, leaf.Wrap = guards.Metadata, guards.WrapOff
+		}
+		o.text(n, leaf)
+	}
+}
+
+// schema takes injected arguments out of a tool's input schema and adds the
+// confirmation that calls of it need.
+func (o *output) schema(t int, name string) {
+	m, p := o.m, o.p
+	rule, info := p.opts.Rules[name], describe(m, t)
+	schema := m.Member(t, "inputSchema")
+	props := m.Member(schema, "properties")
+	injected := func(n string) bool {
+		for _, a := range rule.InjectSubject {
+			if a == n {
+				return true
+			}
+		}
+		return false
+	}
+	var add []wire.Field
+	if p.advertises(name, rule, info) {
+		add = append(add, wire.Field{Name: p.opts.Confirm.Name, Value: p.opts.Confirm.Schema})
+	}
+	if props == wire.Absent {
+		if add != nil {
+			o.patches = append(o.patches, m.Edit(schema, nil, wire.Field{Name: "properties", Value: object(add)})...)
+		}
+		return
+	}
+	if m.Nodes[props].Kind != '{' {
+		return
+	}
+	cuts := m.Edit(props, func(i int) bool { return injected(m.Name(i)) }, add...)
+	o.patches = append(o.patches, dropOverlaps(cuts, &o.patches)...)
+	if required := m.Member(schema, "required"); required != wire.Absent && m.Nodes[required].Kind == '[' && !m.Nodes[required].Sparse {
+		cuts := m.Edit(required, func(i int) bool { return injected(m.Text(i)) })
+		o.patches = append(o.patches, dropOverlaps(cuts, &o.patches)...)
+	}
+}
+
+// advertises says whether the confirmation is added to the tool's schema: it
+// must be needed, and the schema must be one that can be added to.
+func (p *Pipeline) advertises(name string, r ToolRule, info toolInfo) bool {
+	g := &guards.Call{Tool: p.opts.Server + "/" + name, ReadOnly: info.readOnly == yes, Destructive: info.confirmable()}
+	if !p.confirms(g, r) {
+		return false
+	}
+	if info.own[p.opts.Confirm.Name] || !info.plain {
+		p.inventory.warnOnce(name, func() {
+			p.opts.Log.Warn("the tool keeps its own input schema: confirm cannot be added to it", "tool", name, "own_argument", info.own[p.opts.Confirm.Name])
+		})
+		return false
+	}
+	return true
+}
+
+// private marks a list that was filtered or rewritten for this caller: a shared
+// cache would hand it to others (MCP 2026-07-28, server/utilities/caching).
+func (o *output) private() {
+	m := o.m
+	if o.p.opts.Passive || o.c.Era != Modern || len(o.patches) == 0 && !o.p.opts.PerCaller {
+		return
+	}
+	scope := m.Member(m.Result, "cacheScope")
+	switch {
+	case scope == wire.Absent:
+		o.patches = append(o.patches, m.Edit(m.Result, nil, wire.Field{Name: "cacheScope", Value: []byte(`"private"`)})...)
+	case m.Text(scope) != "private":
+		o.patches = append(o.patches, m.ReplaceText(scope, "private"))
+	}
+}

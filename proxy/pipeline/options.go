@@ -1,0 +1,88 @@
+package pipeline
+
+import (
+	"log/slog"
+	"time"
+
+	"mcp-sidecar/guards"
+	"mcp-sidecar/policy"
+	"mcp-sidecar/proxy/wire"
+)
+
+// Limits bound what one message or one principal may cost.
+type Limits struct {
+	RequestBody    int64       // bytes
+	Message        wire.Limits // a client's message
+	Answer         wire.Limits // an upstream's message
+	Tools          int         // tools of the upstream
+	ToolDefinition int         // bytes of one entry of tools/list
+	Sessions       int         // open sessions of one principal
+	Concurrent     int         // requests in flight of one principal
+}
+
+// Property is an argument that the sidecar adds to published schemas.
+type Property struct {
+	Name   string
+	Schema []byte
+}
+
+// ToolRule is what the configuration says about one tool beside what it needs.
+// The zero value is a tool without an entry.
+type ToolRule struct {
+	Hide          bool
+	Wrap          guards.Wrap
+	TrustedBlocks []int
+	Source        string // template: "document:{id}"; empty means server/tool
+	InjectSubject []string
+	Guards        map[string]guards.Mode // by guard name, where the tool has its own
+}
+
+// Options are the parts and settings of a pipeline.
+type Options struct {
+	Server        string        // the upstream's name in configuration and policy
+	Authenticator Authenticator // nil: everybody is anonymous
+	Policy        Authorizer
+	Authorization guards.Mode // Enforce, or Observe
+	PerCaller     bool        // the policy tells callers apart, so that lists are private
+	Catalog       *policy.Catalog
+	Rules         map[string]ToolRule // by bare tool name
+	Upstream      Upstream
+	Recorder      Recorder
+	Limits        Limits
+
+	Input  []guards.Input         // in order
+	Output []guards.Output        // in order
+	Modes  map[string]guards.Mode // by guard name; absent means Enforce
+	// Passive changes no byte of any message: everything is only recorded.
+	Passive bool
+
+	// NeedsConfirm says whether a call of the tool is destructive enough to need
+	// the Confirm argument.
+	NeedsConfirm func(*guards.Call) bool
+	Confirm      Property
+	// Note writes the text that tells a reader what the guards found.
+	Note func(labels []string) string
+	// Validate checks a value against a JSON Schema.
+	Validate func(schema, value []byte) error
+	// Redact removes secrets from a text for logs.
+	Redact func(string) string
+
+	Log *slog.Logger
+	Now func() time.Time
+}
+
+func (o Options) withDefaults() Options {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Redact == nil {
+		o.Redact = func(string) string { return "[withheld]" }
+	}
+	if o.NeedsConfirm == nil {
+		o.NeedsConfirm = func(*guards.Call) bool { return true }
+	}
+	return o
+}

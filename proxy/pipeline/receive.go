@@ -1,0 +1,264 @@
+package pipeline
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"io"
+	"slices"
+	"strings"
+
+	"mcp-sidecar/proxy/wire"
+)
+
+// headSize is how much of a body is read before its sender is verified.
+const headSize = 64 << 10
+
+// reservedID is the id of the sidecar's own requests inside a client's session.
+const reservedID = `"mcp-sidecar/inventory"`
+
+// Keys of params._meta (MCP 2026-07-28, basic/index, "_meta").
+const metaVersion = "io.modelcontextprotocol/protocolVersion"
+
+// receive asks whether this is a well-formed message that we know. It reads the
+// body, scans it once, and checks that the headers say what the body says:
+// every later decision rests on the body alone.
+func (p *Pipeline) receive(ctx context.Context, c *Call) error {
+	if c.Refused != nil {
+		c.head, _ = io.ReadAll(io.LimitReader(c.bodyReader(), headSize))
+		return c.Refused
+	}
+	if c.Dir == FromUpstream {
+		return c.classify() // its bytes were scanned as they came off the stream
+	}
+	if c.Verb != wire.Send {
+		if c.Head.Session == "" {
+			return malformed(wire.CodeInvalidRequest, "session", "no session is named")
+		}
+		c.Version = c.Head.Version.Value
+		return nil
+	}
+	raw, err := p.read(ctx, c)
+	if err != nil {
+		return err
+	}
+	if c.Msg, err = wire.Scan(raw, p.opts.Limits.Message); err != nil {
+		return malformedError(err)
+	}
+	c.request = raw
+	if c.Msg.Kind == wire.Response {
+		return malformed(wire.CodeInvalidRequest, "response", "no request of the server is waiting for this response")
+	}
+	c.Method = c.Msg.Method
+	if err := c.agreeVersion(); err != nil {
+		return err
+	}
+	if err := c.agreeHeaders(); err != nil {
+		return err
+	}
+	return c.classify()
+}
+
+func (c *Call) bodyReader() io.Reader {
+	if c.Body.Reader == nil {
+		return bytes.NewReader(nil)
+	}
+	return c.Body.Reader
+}
+
+// read takes the body in. What exceeds 64 KiB is read only for a sender whose
+// token holds: strangers cannot make us buffer.
+func (p *Pipeline) read(ctx context.Context, c *Call) ([]byte, error) {
+	limit := p.opts.Limits.RequestBody
+	tooLarge := &Rejection{Outcome: Limited, Code: CodeSize, Reason: "body-size", Public: "request body exceeds the size limit", Status: 413}
+	if c.Body.Size >= 0 && c.Body.Size <= headSize && c.Body.Size <= limit {
+		raw := make([]byte, c.Body.Size)
+		n, err := io.ReadFull(c.bodyReader(), raw)
+		if c.head, c.bytesIn = raw[:n], n; err != nil {
+			return nil, cutShort(err)
+		}
+		return raw, nil
+	}
+	raw, err := io.ReadAll(io.LimitReader(c.bodyReader(), min(headSize, limit)+1))
+	c.head, c.bytesIn = raw[:min(len(raw), headSize)], len(raw)
+	switch {
+	case err != nil:
+		return nil, cutShort(err)
+	case int64(len(raw)) > limit || c.Body.Size > limit:
+		return nil, tooLarge
+	case len(raw) <= headSize:
+		return raw, nil
+	}
+	if err := p.verify(ctx, c); err != nil {
+		c.Stage = "authenticate"
+		return nil, err
+	}
+	rest, err := io.ReadAll(io.LimitReader(c.bodyReader(), limit-int64(len(raw))+1))
+	if err != nil {
+		return nil, cutShort(err)
+	}
+	raw = append(raw, rest...)
+	c.head, c.bytesIn = raw[:headSize], len(raw)
+	if int64(len(raw)) > limit {
+		return nil, tooLarge
+	}
+	return raw, nil
+}
+
+func cutShort(err error) *Rejection {
+	r := malformed(wire.CodeParse, "body-cut", "the request body is cut short")
+	if !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
+		r.Cause = err
+	}
+	return r
+}
+
+// agreeVersion decides the era. A request that carries the revision in its
+// metadata, or in its header, is modern; the two must agree.
+func (c *Call) agreeVersion() error {
+	meta := c.Msg.At(c.Msg.Params, "_meta", metaVersion)
+	header := c.Head.Version
+	if header.Several {
+		return mismatch("header mismatch: MCP-Protocol-Version is sent more than once")
+	}
+	if meta == wire.Absent && (!header.Present || slices.Contains(legacyRevisions, header.Value)) {
+		c.Era, c.Version = Legacy, header.Value
+		return nil
+	}
+	c.Era, c.Version = Modern, header.Value
+	switch said := c.Msg.Text(meta); {
+	case !header.Present:
+		return mismatch("header mismatch: MCP-Protocol-Version is missing")
+	case meta != wire.Absent && said != header.Value:
+		return mismatch("header mismatch: MCP-Protocol-Version does not match the request's _meta")
+	case header.Value != revisionModern:
+		c.Era, c.Version = eraOf(header.Value), ""
+		return unsupported(header.Value)
+	case meta == wire.Absent && c.Msg.Kind == wire.Request:
+		return malformed(wire.CodeInvalidParams, "meta", `params._meta lacks "`+metaVersion+`"`)
+	}
+	return nil
+}
+
+// eraOf guesses the era of a revision we do not serve, for the status of the
+// refusal. Revisions are dates, so they order as text.
+func eraOf(revision string) Era {
+	if revision > legacyRevisions[0] {
+		return Modern
+	}
+	return Legacy
+}
+
+func unsupported(requested string) *Rejection {
+	if len(requested) > 32 {
+		requested = requested[:32]
+	}
+	r := malformed(wire.CodeUnsupported, "version", "unsupported protocol version")
+	r.Status = 400
+	r.Data = `"supported":["` + strings.Join(revisions, `","`) + `"],"requested":` + string(wire.Quote(nil, requested))
+	return r
+}
+
+// agreeHeaders compares the mirrored headers with the body (MCP 2026-07-28,
+// basic/transports/streamable-http, "Server Validation"). Somebody in front may
+// have decided by them. Older revisions do not define them; there they are
+// ignored and not passed on.
+func (c *Call) agreeHeaders() error {
+	if c.Era != Modern || c.Dir == FromUpstream {
+		return nil
+	}
+	if err := agree("Mcp-Method", c.Head.Method, c.Method, c.Msg.Kind == wire.Request); err != nil {
+		return err
+	}
+	m := methods[methodKey{c.Dir, c.Msg.Kind, c.Method}]
+	if m == nil || m.target == "" {
+		return nil
+	}
+	return agree("Mcp-Name", c.Head.Name, c.Msg.Text(c.Msg.Member(c.Msg.Params, m.target)), true)
+}
+
+func agree(name string, h Header, body string, required bool) error {
+	switch {
+	case h.Several:
+		return mismatch("header mismatch: " + name + " is sent more than once")
+	case !h.Present && required:
+		return mismatch("header mismatch: " + name + " is missing")
+	case !h.Present:
+		return nil
+	}
+	value, ok := decodeHeader(h.Value)
+	if !ok || value != body {
+		return mismatch("header mismatch: " + name + " does not match the body")
+	}
+	return nil
+}
+
+// decodeHeader undoes the Base64 sentinel form ("Value Encoding", same page).
+func decodeHeader(v string) (string, bool) {
+	inner, ok := strings.CutPrefix(v, "=?base64?")
+	if !ok {
+		return v, true
+	}
+	if inner, ok = strings.CutSuffix(inner, "?="); !ok {
+		return v, true
+	}
+	b, err := base64.StdEncoding.Strict().DecodeString(inner)
+	return string(b), err == nil
+}
+
+// classify finds the method's row and what the message acts on.
+func (c *Call) classify() error {
+	c.method = lookup(c.Dir, c.Msg.Kind, c.Msg.Method, c.Era)
+	c.Method = c.Msg.Method
+	if c.method == nil {
+		return malformed(wire.CodeMethodNotFound, "method", "method not found")
+	}
+	m := c.Msg
+	if m.Params != wire.Absent {
+		for i := range m.Children(m.Params) {
+			// An upstream that folds case would act on another tool than the one
+			// that was authorized (CVE-2026-27896).
+			if wire.FoldsTo(m.Name(i), "name", "arguments", "_meta", "uri") {
+				return malformed(wire.CodeInvalidRequest, "member-case", "a member of params is spelled with the wrong case")
+			}
+		}
+	}
+	if m.ID != wire.Absent && c.Dir == FromClient && m.Text(m.ID) == reservedID[1:len(reservedID)-1] {
+		return malformed(wire.CodeInvalidRequest, "reserved-id", "this request id is reserved")
+	}
+	if c.method.opensSession {
+		return c.checkInitialize()
+	}
+	if c.method.need == toolAccess {
+		return c.checkToolCall()
+	}
+	return nil
+}
+
+func (c *Call) checkInitialize() error {
+	if c.Head.Session != "" {
+		// Accepting a session id that the client chose would be session fixation.
+		return malformed(wire.CodeInvalidRequest, "session", "initialize starts a session and cannot name one")
+	}
+	asked := c.Msg.Text(c.Msg.Member(c.Msg.Params, "protocolVersion"))
+	switch {
+	case asked == "":
+		return malformed(wire.CodeInvalidParams, "params", "params.protocolVersion is missing")
+	case asked < legacyRevisions[len(legacyRevisions)-1]:
+		return unsupported(asked)
+	}
+	return nil // a newer one than we know: the upstream offers what it has
+}
+
+func (c *Call) checkToolCall() error {
+	name := c.Msg.Member(c.Msg.Params, c.method.target)
+	if c.Target = c.Msg.Text(name); c.Target == "" {
+		return malformed(wire.CodeInvalidParams, "params", "params.name is missing or not a string")
+	}
+	c.Args = c.Msg.Member(c.Msg.Params, "arguments")
+	if c.Args != wire.Absent && c.Msg.Nodes[c.Args].Kind != '{' {
+		return malformed(wire.CodeInvalidParams, "params", "params.arguments is not an object")
+	}
+	return nil
+}

@@ -1,0 +1,57 @@
+package pipeline
+
+import (
+	"slices"
+
+	"mcp-sidecar/proxy/audit"
+	"mcp-sidecar/proxy/wire"
+)
+
+// record is the audit record of c as it stands. It names what was asked and
+// decided; it holds no token, no argument value and nothing of a result.
+func (p *Pipeline) record(c *Call, a *Answer) audit.Event {
+	e := audit.Event{
+		Time: p.opts.Now(), ID: c.ID, Parent: c.Parent, Phase: audit.PhaseOutcome,
+		Direction: c.Dir.String(), Transport: c.Transport, Upstream: p.opts.Server,
+		Version: c.Version, Kind: c.kindName(), Method: c.Method, Name: c.Target,
+		Issuer: c.Principal.Issuer, Subject: c.Principal.Subject, ClientID: c.Principal.ClientID,
+		Scopes: c.Principal.Scopes, Roles: c.Principal.Roles,
+		Stage: c.Stage, Outcome: c.Outcome.String(), Code: a.Code, Rule: c.decision,
+		Findings: labels(c), Would: c.Would, Policy: p.opts.Policy.Revision(),
+		BytesIn: c.bytesIn, BytesOut: c.bytesOut + len(a.Body), Events: c.events, Dropped: c.dropped,
+		Millis: p.since(c.started), Waited: c.waited,
+	}
+	if r := c.refusal; r != nil {
+		e.Reason, e.Guard = r.Reason, r.Guard
+		if r.Rule != "" {
+			e.Rule = r.Rule
+		}
+		if r.Cause != nil {
+			e.Error = r.Cause.Error()
+		}
+	}
+	return e
+}
+
+func (c *Call) kindName() string {
+	switch {
+	case c.Verb == wire.End:
+		return "session-end"
+	case c.Verb == wire.Watch:
+		return "session-stream"
+	case c.Msg == nil:
+		return ""
+	}
+	return c.Msg.Kind.String()
+}
+
+// labels lists the findings once each, in the order in which they were made.
+func labels(c *Call) []string {
+	var out []string
+	for _, f := range c.Findings {
+		if !slices.Contains(out, f.Label) {
+			out = append(out, f.Label)
+		}
+	}
+	return out
+}

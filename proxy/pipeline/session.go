@@ -1,0 +1,132 @@
+package pipeline
+
+import (
+	"crypto/rand"
+	"sync"
+	"time"
+)
+
+// Life of a session.
+const (
+	sessionIdle     = 15 * time.Minute
+	sessionAbsolute = 8 * time.Hour
+)
+
+// Session ties a session id of ours to the upstream's and to the principal that
+// opened it (MCP 2025-11-25, basic/transports, "Session Management"). It is
+// never authentication: the token is verified on every message.
+type Session struct {
+	ID       string
+	Upstream string // the upstream's id; never shown to a client
+	version  string // negotiated revision; empty until the upstream's answer has named it
+	owner    string
+	opened   time.Time
+	used     time.Time
+}
+
+type sessions struct {
+	max int // per principal
+	now func() time.Time
+
+	mu    sync.Mutex
+	byID  map[string]*Session
+	count map[string]int // by owner, reserved places included
+	swept time.Time
+}
+
+func newSessions(max int, now func() time.Time) *sessions {
+	return &sessions{max: max, now: now, byID: map[string]*Session{}, count: map[string]int{}}
+}
+
+// find returns owner's session id and its revision, or nil. Sessions of others and sessions that
+// do not exist look the same.
+func (t *sessions) find(id, owner string) (*Session, string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := t.byID[id]
+	if s == nil || s.owner != owner {
+		return nil, ""
+	}
+	now := t.now()
+	if s.expired(now) {
+		t.drop(s)
+		return nil, ""
+	}
+	s.used = now
+	return s, s.version
+}
+
+func (s *Session) expired(now time.Time) bool {
+	return now.Sub(s.used) > sessionIdle || now.Sub(s.opened) > sessionAbsolute
+}
+
+// reserve holds a place for a session that owner is about to open, so that
+// concurrent openings cannot exceed the cap together.
+func (t *sessions) reserve(owner string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if now := t.now(); t.count[owner] >= t.max || now.Sub(t.swept) > sessionIdle {
+		t.sweep(now)
+	}
+	if t.count[owner] >= t.max {
+		return false
+	}
+	t.count[owner]++
+	return true
+}
+
+// sweep drops what has expired: owners who never come back would otherwise keep
+// their sessions for ever.
+func (t *sessions) sweep(now time.Time) {
+	t.swept = now
+	for _, s := range t.byID {
+		if s.expired(now) {
+			t.drop(s)
+		}
+	}
+}
+
+// open turns a reserved place into a session. The id has at least 128 bits from
+// crypto/rand.
+func (t *sessions) open(owner, upstream string) *Session {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := t.now()
+	s := &Session{ID: rand.Text(), Upstream: upstream, owner: owner, opened: now, used: now}
+	t.byID[s.ID] = s
+	return s
+}
+
+// negotiated notes the revision that the upstream's answer names.
+func (t *sessions) negotiated(s *Session, version string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s.version = version
+}
+
+// unreserve gives a place back that no session came to fill.
+func (t *sessions) unreserve(owner string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.uncount(owner)
+}
+
+// end forgets s; it may have been forgotten already.
+func (t *sessions) end(s *Session) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.byID[s.ID] == s {
+		t.drop(s)
+	}
+}
+
+func (t *sessions) drop(s *Session) {
+	delete(t.byID, s.ID)
+	t.uncount(s.owner)
+}
+
+func (t *sessions) uncount(owner string) {
+	if t.count[owner]--; t.count[owner] == 0 {
+		delete(t.count, owner)
+	}
+}

@@ -1,0 +1,104 @@
+package sidecar
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"mcp-sidecar/guards"
+	"mcp-sidecar/guards/command"
+	"mcp-sidecar/guards/consent"
+	"mcp-sidecar/guards/injection"
+	"mcp-sidecar/guards/secrets"
+	"mcp-sidecar/guards/ssrf"
+	"mcp-sidecar/proxy/config"
+)
+
+// notBuilt are guards that this version names but does not have.
+var notBuilt = []string{"terminal", "marker write-back", "input secrets", "quarantine"}
+
+// Summary tells a person what is enforced, what is only observed, and what is
+// off. It holds no secret and is meant for stderr.
+func (s *Sidecar) Summary(w io.Writer) {
+	u := s.cfg.Upstreams[s.parts.name]
+	lines := []string{
+		fmt.Sprintf("mcp-sidecar: preset %s, in front of %s (%s)", s.cfg.Preset, s.parts.name, u.URL),
+		"  callers        " + s.callers(),
+		"  upstream       " + s.credential(u),
+		"  policy         " + s.policyLine(),
+		"  enforced       " + s.list(guards.Enforce, "message checks", "session binding", "credential replacement"),
+		"  only observed  " + s.list(guards.Observe),
+		"  off            " + s.list(guards.Off, notBuilt...),
+		"  audit          " + s.auditLine(),
+	}
+	if s.parts.modes[consent.Name] == guards.Enforce {
+		lines = append(lines, "  note           confirm mode is not consent: a model can set confirm=true by itself")
+	}
+	if u.AllowPlaintext {
+		lines = append(lines, "  warning        allow_plaintext: the service credential travels unencrypted to another host")
+	}
+	_, _ = fmt.Fprintln(w, strings.Join(lines, "\n"))
+}
+
+func (s *Sidecar) callers() string {
+	if s.cfg.Auth == nil {
+		return "NOT AUTHENTICATED (--insecure-no-auth): everybody on this host is \"anonymous\" with role any"
+	}
+	var issuers []string
+	for _, i := range s.cfg.Auth.Introspection {
+		issuers = append(issuers, i.Issuer)
+	}
+	return "bearer tokens for " + strings.Join(s.cfg.Auth.Audience, ", ") + ", introspected at " + strings.Join(issuers, ", ")
+}
+
+func (s *Sidecar) credential(u config.Upstream) string {
+	if u.Credential.Kind == config.CredentialNone {
+		return "no credential is sent; the caller's never is"
+	}
+	return "the sidecar's own credential in " + u.Credential.HeaderName() + "; the caller's never travels on"
+}
+
+func (s *Sidecar) policyLine() string {
+	how := "enforced"
+	if s.cfg.Preset == config.PresetObserve {
+		how = "only recorded"
+	}
+	switch {
+	case s.cfg.Policy != nil:
+		return fmt.Sprintf("%s (revision %s), default deny, %s", s.cfg.Policy.File, s.parts.policy.Revision(), how)
+	case s.cfg.Preset == config.PresetStrict:
+		return "none given: strict denies every tool; add policy.file"
+	}
+	return "built in: every authenticated caller has role any, which may use everything (" + how + "); add policy.file to restrict"
+}
+
+// list names what is in mode, guards in a fixed order.
+func (s *Sidecar) list(mode guards.Mode, more ...string) string {
+	var names []string
+	authorization := presetMode(s.cfg.Preset)
+	if mode == authorization && mode != guards.Off {
+		names = append(names, "authorization")
+	}
+	for _, g := range []string{secrets.Name, injection.Name, command.Name, ssrf.Name, consent.Name} {
+		if s.parts.modes[g] == mode {
+			names = append(names, g)
+		}
+	}
+	if mode == guards.Enforce {
+		names = slices.Concat(more, names)
+	} else {
+		names = append(names, more...)
+	}
+	if len(names) == 0 {
+		return "nothing"
+	}
+	return strings.Join(names, ", ")
+}
+
+func (s *Sidecar) auditLine() string {
+	if s.cfg.Audit.Sync {
+		return s.parts.auditFile + ", on disk before each answer"
+	}
+	return s.parts.auditFile + ", handed to the system before each answer (audit.sync: false)"
+}
