@@ -257,8 +257,8 @@ type Audit struct {
 	Stderr bool `json:"stderr,omitempty" jsonschema:"Copies each record to stderr. Default: false."`
 	// Sync waits for the disk (fsync) before a call is answered. False hands the
 	// record to the operating system first: it survives a crash of the sidecar,
-	// not one of the host.
-	Sync bool `json:"sync,omitempty" jsonschema:"Waits for the disk before each answer, so that a record survives a crash of the host. Default: false."`
+	// not one of the host. Default sets true.
+	Sync bool `json:"sync,omitempty" jsonschema:"Waits for the disk before each answer, so that a record survives a crash of the host. Default: true."`
 }
 
 // SubjectValue in Tool.InjectArgs stands for the caller's name without "user:".
@@ -283,6 +283,7 @@ func Default() *Config {
 			ConcurrentCallsPerPrincipal: 64,
 			CallIdleTimeout:             defaultCallIdleTimeout,
 		},
+		Audit: Audit{Sync: true},
 	}
 }
 

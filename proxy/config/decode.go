@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -237,12 +238,18 @@ func (d *decoder) unknown(t reflect.Type, e entry) {
 		d.report(e.at, e.path, e.key+" is not built yet")
 	default:
 		d.origin.mask(start(e.value))
-		message := "unknown key " + quote(e.key)
-		if near := nearest(e.key, knownKeys(t)); near != "" {
-			message += ", did you mean " + quote(near) + "?"
-		}
-		d.report(e.at, e.path, message)
+		d.report(e.at, e.path, "unknown key "+quote(e.key)+hint(e.key, knownKeys(t)))
 	}
+}
+
+func hint(key string, known []string) string {
+	if name, _, ok := strings.Cut(key, ":"); ok && slices.Contains(known, name) {
+		return "; a space must follow the colon"
+	}
+	if near := nearest(key, known); near != "" {
+		return ", did you mean " + quote(near) + "?"
+	}
+	return ""
 }
 
 // mapping decodes a mapping whose keys are names that the operator chose.

@@ -52,7 +52,9 @@ func Parse(name string, text []byte) (*Config, error) {
 	cfg.origin = o
 	o.places[""] = place{start(root), start(root)}
 	d := &decoder{origin: o}
-	d.object("", root, reflect.ValueOf(cfg).Elem())
+	if !d.object("", root, reflect.ValueOf(cfg).Elem()) {
+		return nil, d.problems
+	}
 	if len(d.problems) == 0 {
 		return cfg, nil
 	}

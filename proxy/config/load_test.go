@@ -171,6 +171,19 @@ func TestHideColons(t *testing.T) {
 	}
 }
 
+// TestJSON: a JSON file is a YAML file, also without spaces.
+func TestJSON(t *testing.T) {
+	const text = `{"version":1,"listen":"127.0.0.1:0","auth":{"audience":["a:b"],"introspection":[{"issuer":"https://i.example","url":"https://i.example:8443/i"}],` +
+		`"roles":{"user:alice":["role:admin"]}},"upstreams":{"docs":{"url":"http://127.0.0.1:9001/mcp"}},"tools":{"docs/read":{"scopes":["documents:read"]}}}`
+	cfg, err := Parse("sidecar.json", []byte(text))
+	if err != nil || cfg.Validate() != nil {
+		t.Fatalf("%v\n%v", err, cfg.Validate())
+	}
+	if asJSON(t, cfg.Auth.Roles) != `{"user:alice":["role:admin"]}` || cfg.Tools["docs/read"].Scopes[0] != "documents:read" {
+		t.Errorf("%s", asJSON(t, cfg))
+	}
+}
+
 func TestSpellings(t *testing.T) {
 	base := "version: 1\nauth: { audience: [a], introspection: [{ issuer: https://i.example, url: https://i.example/i }] }\n" +
 		"upstreams: { docs: { url: https://docs.example/mcp } }\n"
