@@ -1,0 +1,65 @@
+# mcp-sidecar. 'make help' lists the targets. Nothing here needs more than Go and
+# make, unless it says so.
+
+GO      ?= go
+BIN     := bin
+GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+# The race detector needs cgo and so a C compiler. Without one the suite runs
+# without it, and says so.
+CC_FOUND := $(shell command -v "$$($(GO) env CC)" 2>/dev/null)
+CGO      := $(shell $(GO) env CGO_ENABLED)
+RACE     := $(if $(and $(CC_FOUND),$(filter 1,$(CGO))),-race,)
+
+FUZZTIME ?= 10s
+
+.DEFAULT_GOAL := help
+.PHONY: help build scenarios test check format vet lint bench fuzz mutants clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build mcp-sidecar, docserver and scenarios into bin/
+	@mkdir -p $(BIN)
+	$(GO) build -trimpath -o $(BIN)/mcp-sidecar ./proxy
+	$(GO) build -trimpath -o $(BIN)/docserver ./upstream
+	$(GO) build -trimpath -o $(BIN)/scenarios ./scenarios
+
+scenarios: build ## run the attacks directly and through the sidecar
+	$(BIN)/scenarios
+
+test: ## run the whole test suite (with the race detector when a C compiler is there)
+	@$(if $(RACE),true,echo "no C compiler: the tests run without the race detector")
+	$(GO) test $(RACE) -count=1 -shuffle=on ./...
+
+check: format vet lint test ## format, vet, lint and test
+
+format: ## fail when a file is not formatted
+	@out=$$(gofmt -l bench guards policy proxy scenarios upstream .ci); \
+	if [ -n "$$out" ]; then echo "not formatted (run gofmt -w):"; echo "$$out"; exit 1; fi
+
+vet: ## run go vet, also for Windows and macOS
+	$(GO) vet ./... ./.ci/mutants
+	CGO_ENABLED=0 GOOS=windows $(GO) build -o /dev/null ./proxy
+	CGO_ENABLED=0 GOOS=darwin $(GO) build -o /dev/null ./proxy
+
+lint: ## run golangci-lint in its pinned version (downloads and builds it once)
+	$(GO) run $(GOLANGCI) run ./...
+
+bench: build ## measure the sidecar against no proxy and a plain reverse proxy
+	$(GO) build -trimpath -o $(BIN)/bench ./bench
+	$(BIN)/bench
+
+fuzz: ## run every fuzz target for FUZZTIME (default 10s)
+	@set -e; for pkg in $$($(GO) list ./...); do \
+	  for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+	    echo "== $$pkg $$target"; \
+	    $(GO) test $$pkg -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x; \
+	  done; \
+	done
+
+mutants: ## remove one check at a time and see the suite turn red
+	$(GO) run ./.ci/mutants
+
+clean: ## remove bin/
+	rm -rf $(BIN)
