@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"encoding/json"
 	"net/netip"
 	"os"
@@ -254,8 +255,8 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		cfg, err := Parse("f.yaml", text)
 		if err != nil {
-			problems, ok := err.(Errors)
-			if !ok || cfg != nil {
+			var problems Errors
+			if !errors.As(err, &problems) || cfg != nil {
 				t.Fatalf("cfg %v, error %T %v", cfg, err, err)
 			}
 			wellFormed(t, problems, text)

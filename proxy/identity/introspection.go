@@ -260,7 +260,7 @@ func (vs Verifiers) Authenticate(ctx context.Context, token Secret) (Principal, 
 		if err == nil {
 			return p, nil
 		}
-		if result == error(ErrInvalid) || errors.Is(err, ErrUnavailable) {
+		if errors.Is(result, ErrInvalid) || errors.Is(err, ErrUnavailable) {
 			result = err
 		}
 	}

@@ -62,7 +62,7 @@ func New(cfg *config.Config, o Options) (*Sidecar, error) {
 	}
 	s := &Sidecar{cfg: cfg, opts: o, log: slog.New(slog.NewJSONHandler(o.Stderr, nil))}
 	if err := s.build(); err != nil {
-		s.closeParts()
+		_ = s.closeParts()
 		return nil, err
 	}
 	return s, nil
@@ -70,7 +70,7 @@ func New(cfg *config.Config, o Options) (*Sidecar, error) {
 
 // Listen opens the MCP endpoint.
 func (s *Sidecar) Listen() error {
-	l, err := net.Listen("tcp", s.cfg.Listen)
+	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", s.cfg.Listen)
 	if err != nil {
 		return err // names the address already
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"math"
 	"strings"
 	"unicode/utf8"
 	"unsafe"
@@ -62,6 +63,9 @@ type Message struct {
 //
 // raw must not be changed afterwards.
 func Scan(raw []byte, lim Limits) (*Message, error) {
+	if len(raw) > math.MaxInt32 {
+		return nil, &Error{CodeInvalidRequest, "too large"} // offsets are 32 bits wide
+	}
 	m := &Message{Raw: raw, ID: Absent, Params: Absent, Result: Absent, Err: Absent}
 	s := scanner{dec: jsontext.NewDecoder(bytes.NewBuffer(raw)), lim: lim.orDefault()}
 	// One node per 24 bytes is what small messages hold; large ones are mostly text.
@@ -69,7 +73,7 @@ func Scan(raw []byte, lim Limits) (*Message, error) {
 	if err := s.value(Node{}, Absent); err != nil {
 		return nil, err
 	}
-	if _, err := s.dec.ReadToken(); err != io.EOF {
+	if _, err := s.dec.ReadToken(); !errors.Is(err, io.EOF) {
 		return nil, &Error{CodeParse, "more than one JSON value"}
 	}
 	m.Nodes = s.nodes
@@ -333,7 +337,7 @@ func unquote(quoted []byte) string {
 	}
 	// Raw is immutable after Scan, so the string may share its memory: results
 	// of megabytes are inspected without a copy.
-	return unsafe.String(unsafe.SliceData(inner), len(inner))
+	return unsafe.String(unsafe.SliceData(inner), len(inner)) //nolint:gosec // see above: the bytes never change
 }
 
 // Quote appends s as a JSON string to dst. s must be valid UTF-8.

@@ -22,7 +22,7 @@ func Splice(raw []byte, patches []Patch) ([]byte, error) {
 	slices.SortStableFunc(patches, func(a, b Patch) int { return a.Start - b.Start })
 	size := len(raw)
 	for i, p := range patches {
-		if p.Start < 0 || p.End < p.Start || p.End > len(raw) || (i > 0 && p.Start < patches[i-1].End) {
+		if p.Start < 0 || p.End < p.Start || p.End > len(raw) || (i > 0 && p.Start < patches[i-1].End) { //nolint:gosec // i > 0 stands before it
 			return nil, fmt.Errorf("patch %d..%d overlaps or is out of range", p.Start, p.End)
 		}
 		size += len(p.New) - (p.End - p.Start)

@@ -90,11 +90,10 @@ func splitField(line []byte) (string, []byte) {
 func (e *EventReader) line() ([]byte, error) {
 	var long []byte
 	for {
-		chunk, err := e.r.Peek(1)
-		if err != nil {
+		if _, err := e.r.Peek(1); err != nil {
 			return nil, err
 		}
-		chunk, _ = e.r.Peek(e.r.Buffered())
+		chunk, _ := e.r.Peek(e.r.Buffered())
 		if e.skip {
 			e.skip = false
 			if chunk[0] == '\n' {

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+)
+
+// callTime bounds one call. Nothing in the demo takes longer than a fraction of
+// a second.
+const callTime = 20 * time.Second
+
+// outcome is how a call ended, as the demo prints it.
+type outcome string
+
+const (
+	allowed  outcome = "ALLOWED"
+	rejected outcome = "REJECTED" // a JSON-RPC error, or a result with isError
+	failed   outcome = "FAILED"   // no answer at all: never what a case expects
+)
+
+// answer is what a client got for a call.
+type answer struct {
+	Outcome outcome `json:"outcome"`
+	Text    string  `json:"text"` // the blocks of the result or the error's message
+}
+
+// client is one user's connection, made with the official SDK.
+type client struct {
+	session *mcp.ClientSession
+}
+
+// connect opens a connection to the MCP endpoint url in the given revision. Its
+// requests carry the user's own token unless a call names another.
+func connect(ctx context.Context, url, revision, token string) (*client, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	c := mcp.NewClient(&mcp.Implementation{Name: "scenarios", Version: "1.0.0"}, nil)
+	// The environment's proxy settings have no say over loopback connections.
+	transport := &mcp.StreamableClientTransport{
+		Endpoint:   url,
+		HTTPClient: &http.Client{Transport: &authorizing{token: token, next: &http.Transport{}}},
+	}
+	session, err := c.Connect(ctx, transport, &mcp.ClientSessionOptions{ProtocolVersion: revision})
+	if err != nil {
+		return nil, fmt.Errorf("connecting to %s: %w", url, err)
+	}
+	if got := session.InitializeResult().ProtocolVersion; got != revision {
+		_ = session.Close()
+		return nil, fmt.Errorf("connecting to %s: it speaks revision %s, not %s", url, got, revision)
+	}
+	return &client{session: session}, nil
+}
+
+// tools returns the names that the server lists, sorted.
+func (c *client) tools(ctx context.Context) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	var names []string
+	for t, err := range c.session.Tools(ctx, nil) {
+		if err != nil {
+			return nil, fmt.Errorf("listing tools: %w", err)
+		}
+		names = append(names, t.Name)
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// call calls a tool; token replaces the connection's own for this call, if given.
+func (c *client) call(ctx context.Context, token, tool string, args map[string]any) answer {
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	if token != "" {
+		ctx = context.WithValue(ctx, tokenKey{}, token)
+	}
+	result, err := c.session.CallTool(ctx, &mcp.CallToolParams{Name: tool, Arguments: args})
+	var refusal *jsonrpc.Error
+	switch {
+	case errors.As(err, &refusal):
+		return answer{rejected, refusal.Message}
+	case err != nil:
+		return answer{failed, err.Error()}
+	case result.IsError:
+		return answer{rejected, blocks(result.Content)}
+	default:
+		return answer{allowed, blocks(result.Content)}
+	}
+}
+
+func (c *client) close() { _ = c.session.Close() }
+
+// blocks joins the text of a result. A block of another kind does not occur in
+// the demo and must not vanish silently.
+func blocks(content []mcp.Content) string {
+	texts := make([]string, len(content))
+	for i, block := range content {
+		if t, ok := block.(*mcp.TextContent); ok {
+			texts[i] = t.Text
+		} else {
+			texts[i] = fmt.Sprintf("(%T)", block)
+		}
+	}
+	return strings.Join(texts, "\n")
+}
+
+// tokenKey is the context key of the token of one call.
+type tokenKey struct{}
+
+// authorizing sets the Authorization header of each request: a stolen or forged
+// token travels on one call of a connection that stays otherwise sound.
+type authorizing struct {
+	token string // the connection's own
+	next  http.RoundTripper
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (a *authorizing) RoundTrip(r *http.Request) (*http.Response, error) {
+	token := a.token
+	if t, ok := r.Context().Value(tokenKey{}).(string); ok {
+		token = t
+	}
+	r = r.Clone(r.Context())
+	r.Header.Set("Authorization", "Bearer "+token)
+	return a.next.RoundTrip(r)
+}

@@ -1,0 +1,169 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// column is one of the two ways to the same tools: direct or proxied. A sensor
+// that is missing, because the servers were started elsewhere, makes the effects
+// that need it "not measured".
+type column struct {
+	name     string
+	url      string             // of the MCP endpoint that its clients use
+	users    map[string]*client // by name, each connected with a token of its own
+	tokens   map[string]string  // by name; a user's own under the user's name
+	recorder *recorder          // in front of the document server; may be nil
+	scratch  string             // home folder of the server's shell; may be empty
+	fakes    *fakes             // the outside hosts; may be nil
+
+	last int // highest document ID seen so far
+}
+
+// event is what happened to one trial in one column.
+type event struct {
+	trial    trial
+	id       int // of the trial's document, 0 without one
+	token    string
+	answer   answer
+	received []recorded     // what the document server got during the call
+	hits     map[string]int // of the fakes, during the call
+}
+
+// perform sends the trial's request and collects what the sensors saw meanwhile.
+// A preparation that goes wrong shows as a call that failed.
+func (c *column) perform(ctx context.Context, t trial) event {
+	e := event{trial: t, token: c.tokens[t.user]}
+	if t.token != "" {
+		e.token = c.tokens[t.token]
+	}
+	if err := c.prepare(ctx, t, &e); err != nil {
+		e.answer = answer{failed, "preparing: " + err.Error()}
+		return e
+	}
+	stop := c.watch(&e)
+	e.answer = c.users[t.user].call(ctx, e.token, t.tool, withID(t.args, e.id))
+	stop()
+	if id, ok := namedID(e.answer.Text); ok && e.answer.Outcome == allowed {
+		c.last = max(c.last, id)
+	}
+	return e
+}
+
+// prepare makes the trial's document and puts the canary in its place.
+func (c *column) prepare(ctx context.Context, t trial, e *event) (err error) {
+	if c.scratch != "" {
+		if err := placeCanary(c.scratch); err != nil {
+			return err
+		}
+	}
+	if t.document == "" {
+		return nil
+	}
+	if e.id, err = c.create(ctx, t.document); err != nil || !t.deleted {
+		return err
+	}
+	a := c.users["alice"].call(ctx, "", "delete_document", args{"id": e.id, "confirm": true})
+	if a.Outcome != allowed {
+		return fmt.Errorf("deleting document %d: %s", e.id, a.Text)
+	}
+	return nil
+}
+
+// create stores a document of alice's and returns its ID.
+func (c *column) create(ctx context.Context, text string) (int, error) {
+	a := c.users["alice"].call(ctx, "", "create_document", args{"content": text, "created_by": "alice"})
+	id, ok := namedID(a.Text)
+	if a.Outcome != allowed || !ok {
+		return 0, fmt.Errorf("creating a document: %s", a.Text)
+	}
+	c.last = max(c.last, id)
+	return id, nil
+}
+
+// look reads a document as alice, who may read everything in both columns.
+func (c *column) look(ctx context.Context, id int) (text string, there bool, err error) {
+	a := c.users["alice"].call(ctx, "", "read_document", args{"id": id})
+	switch {
+	case a.Outcome == allowed:
+		return a.Text, true, nil
+	case a.Outcome == rejected && strings.Contains(a.Text, fmt.Sprintf("no document id=%d in ", id)):
+		return "", false, nil
+	}
+	return "", false, fmt.Errorf("reading document %d: %s", id, a.Text)
+}
+
+// watch returns a function that ends the watch and fills e.
+func (c *column) watch(e *event) (stop func()) {
+	var mark int
+	var before map[string]int
+	if c.recorder != nil {
+		mark = c.recorder.mark()
+	}
+	if c.fakes != nil {
+		before = c.fakes.count()
+	}
+	return func() {
+		if c.recorder != nil {
+			e.received = c.recorder.since(mark)
+		}
+		if c.fakes != nil {
+			e.hits = c.fakes.count()
+			for host, n := range before {
+				e.hits[host] -= n
+			}
+		}
+	}
+}
+
+func (c *column) close() {
+	for _, user := range c.users {
+		user.close()
+	}
+}
+
+// withID returns a copy of a in which the document's ID is filled in.
+func withID(a args, id int) args {
+	filled := maps.Clone(a)
+	for name, value := range filled {
+		if value == idArgument {
+			filled[name] = id
+		}
+	}
+	return filled
+}
+
+var idPattern = regexp.MustCompile(`\bid=([0-9]+)`)
+
+// namedID finds the document ID that a text of the server names.
+func namedID(text string) (int, bool) {
+	m := idPattern.FindStringSubmatch(text)
+	if m == nil {
+		return 0, false
+	}
+	id, err := strconv.Atoi(m[1])
+	return id, err == nil
+}
+
+// canaryFile is what a successful command injection deletes.
+const canaryFile = "canary.txt"
+
+// placeCanary makes the folder and the canary in it, again if an attack removed
+// them.
+func placeCanary(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, canaryFile), []byte("alive\n"), 0o600)
+}
+
+func hasCanary(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, canaryFile))
+	return err == nil
+}

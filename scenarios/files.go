@@ -1,0 +1,125 @@
+package main
+
+import (
+	"crypto/rand"
+	_ "embed" // sidecar.yaml and policy.csv
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Files in the work folder.
+const (
+	caFile         = "ca.pem"               // root of the fakes, for docserver --ca-file
+	caKeyFile      = "ca-key.pem"           // its key
+	hostsFile      = "hosts.map"            // for docserver --hosts
+	serviceFile    = "service.token"        // the sidecar's credential at the document server
+	introspectFile = "introspection.secret" // the sidecar's secret at the issuer
+	policyFile     = "policy.csv"
+	configFile     = "sidecar.yaml"
+)
+
+var (
+	//go:embed sidecar.yaml
+	exampleConfig string
+
+	//go:embed policy.csv
+	examplePolicy string
+)
+
+// Addresses in sidecar.yaml that the demo replaces.
+const (
+	exampleListen   = "listen: 127.0.0.1:8811"
+	exampleIssuer   = "http://127.0.0.1:9000"
+	exampleUpstream = "http://127.0.0.1:9001/mcp"
+)
+
+// folder is the work folder: everything that the programs read and write.
+type folder string
+
+// newFolder makes dir if need be; without one it makes a temporary folder. The
+// path is absolute, since it goes to programs that run elsewhere.
+func newFolder(dir string) (folder, error) {
+	if dir == "" {
+		dir, err := os.MkdirTemp("", "mcp-sidecar-scenarios-")
+		return folder(dir), err
+	}
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	return folder(dir), os.MkdirAll(dir, 0o700)
+}
+
+func (f folder) path(name string) string { return filepath.Join(string(f), name) }
+
+// write makes a file that only this user can read: most hold a secret.
+func (f folder) write(name string, text []byte) error {
+	return os.WriteFile(f.path(name), text, 0o600)
+}
+
+// secret returns what the file holds, or a new secret that it holds from now on.
+func (f folder) secret(name string) (string, error) {
+	text, err := os.ReadFile(f.path(name))
+	if err == nil {
+		return strings.TrimSpace(string(text)), nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	secret := rand.Text()
+	return secret, f.write(name, []byte(secret+"\n"))
+}
+
+// authority returns the CA that the folder holds, or a new one.
+func (f folder) authority() (*authority, error) {
+	cert, err := os.ReadFile(f.path(caFile))
+	if err == nil {
+		key, err := os.ReadFile(f.path(caKeyFile))
+		if err != nil {
+			return nil, err
+		}
+		return loadAuthority(cert, key)
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	ca, err := newAuthority()
+	if err != nil {
+		return nil, err
+	}
+	key, err := ca.keyPEM()
+	if err != nil {
+		return nil, err
+	}
+	return ca, errors.Join(f.write(caKeyFile, key), f.write(caFile, ca.certPEM()))
+}
+
+// config writes the policy and the sidecar's configuration with real addresses.
+func (f folder) config(listen, issuerURL, upstreamURL string) error {
+	text, err := fillConfig(listen, issuerURL, upstreamURL)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.write(policyFile, []byte(examplePolicy)), f.write(configFile, []byte(text)))
+}
+
+// fillConfig fails when the example no longer holds an address that it is to
+// replace.
+func fillConfig(listen, issuerURL, upstreamURL string) (string, error) {
+	text := exampleConfig
+	for _, r := range []struct{ from, to string }{
+		{exampleListen, "listen: " + listen},
+		{exampleIssuer, issuerURL},
+		{exampleUpstream, upstreamURL},
+	} {
+		if !strings.Contains(text, r.from) {
+			return "", fmt.Errorf("sidecar.yaml does not hold %q", r.from)
+		}
+		text = strings.ReplaceAll(text, r.from, r.to)
+	}
+	return text, nil
+}

@@ -1,0 +1,289 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"time"
+
+	"mcp-sidecar/scenarios/issuer"
+)
+
+// introspectionClient is the sidecar's client id at the issuer, as in
+// sidecar.yaml.
+const introspectionClient = "mcp-sidecar"
+
+// lab is everything around the two columns: issuer, fakes, document servers,
+// recorders, sidecar and the clients.
+type lab struct {
+	options options
+	talk    io.Writer // what happens, for people
+
+	folder    folder
+	issuer    *issuer.Issuer
+	issuerURL string
+	fakes     *fakes
+	processes []*process
+
+	direct, proxied column
+
+	closers []func() // run last to first
+}
+
+// newLab starts everything that does not run already. After an error nothing is
+// left running.
+func newLab(ctx context.Context, o options, talk io.Writer) (*lab, error) {
+	l := &lab{options: o, talk: talk}
+	if err := l.build(ctx); err != nil {
+		l.close()
+		return nil, err
+	}
+	return l, nil
+}
+
+func (l *lab) build(ctx context.Context) error {
+	for _, step := range []func(context.Context) error{
+		l.makeFolder,
+		l.startIssuer,
+		l.startFakes,
+		l.startDirect,
+		l.startProxied,
+		l.connect,
+	} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *lab) makeFolder(context.Context) (err error) {
+	if l.folder, err = newFolder(l.options.work); err != nil {
+		return err
+	}
+	if l.options.work == "" && !l.options.keep {
+		l.closers = append(l.closers, func() { _ = os.RemoveAll(string(l.folder)) })
+	}
+	l.say("work folder %s", l.folder)
+	_, err = l.folder.secret(serviceFile)
+	return err
+}
+
+func (l *lab) startIssuer(ctx context.Context) error {
+	secret, err := l.folder.secret(introspectFile)
+	if err != nil {
+		return err
+	}
+	ln, err := listen(ctx, l.options.issuer)
+	if err != nil {
+		return fmt.Errorf("issuer: %w", err)
+	}
+	l.issuerURL = "http://" + ln.Addr().String()
+	l.issuer = issuer.New(issuer.Config{URL: l.issuerURL, ClientID: introspectionClient, ClientSecret: secret})
+	server := &http.Server{
+		Handler:           l.issuer.Handler(),
+		ReadHeaderTimeout: 10 * time.Second,
+		ErrorLog:          log.New(io.Discard, "", 0),
+	}
+	l.closers = append(l.closers, func() { _ = server.Close() })
+	go func() { _ = server.Serve(ln) }()
+	l.say("issuer      %s", l.issuerURL)
+	return nil
+}
+
+func (l *lab) startFakes(ctx context.Context) error {
+	ca, err := l.folder.authority()
+	if err != nil {
+		return err
+	}
+	ln, err := listen(ctx, l.options.fakes)
+	if err != nil {
+		return fmt.Errorf("fakes: %w", err)
+	}
+	if l.fakes, err = startFakes(ln, ca); err != nil {
+		_ = ln.Close()
+		return err
+	}
+	l.closers = append(l.closers, l.fakes.close)
+	l.say("fakes       %s (%s, %s, %s)", l.fakes.addr, metadataHost, routerHost, policyHost)
+	return l.folder.write(hostsFile, hostsMap(l.fakes.addr))
+}
+
+// startDirect starts the open document server.
+func (l *lab) startDirect(ctx context.Context) error {
+	l.direct = column{name: "direct", url: l.options.direct}
+	if l.direct.url != "" {
+		l.lookAtFakes(&l.direct)
+		return nil
+	}
+	if err := l.startServer(ctx, &l.direct, "docserver-direct"); err != nil {
+		return err
+	}
+	l.direct.url = l.direct.recorder.url
+	return nil
+}
+
+// startProxied starts the document server that only the sidecar may call, and the
+// sidecar in front of it.
+func (l *lab) startProxied(ctx context.Context) error {
+	l.proxied = column{name: "proxied", url: l.options.proxied}
+	if l.proxied.url != "" {
+		l.lookAtFakes(&l.proxied)
+		return nil
+	}
+	err := l.startServer(ctx, &l.proxied, "docserver-behind", "--service-token-file", l.folder.path(serviceFile))
+	if err != nil {
+		return err
+	}
+	if err := l.folder.config(anyPort, l.issuerURL, l.proxied.recorder.url); err != nil {
+		return err
+	}
+	p, err := l.start(ctx, "mcp-sidecar", "mcp-sidecar", "serve", "-c", l.folder.path(configFile))
+	if err != nil {
+		return err
+	}
+	l.proxied.url = p.url
+	return nil
+}
+
+// lookAtFakes gives a column whose server was started elsewhere the one sensor
+// that it can have: fakes at an address that the server was told of.
+func (l *lab) lookAtFakes(c *column) {
+	l.say("%-11s %s", c.name, c.url)
+	if l.options.fakes != anyPort {
+		c.fakes = l.fakes
+		return
+	}
+	l.say("warning: without --fakes, the ssrf scenario may make %s call real hosts; see --prepare", c.url)
+}
+
+// startServer starts a document server with a recorder in front of it, and gives
+// c all its sensors.
+func (l *lab) startServer(ctx context.Context, c *column, name string, args ...string) error {
+	c.fakes, c.scratch = l.fakes, l.folder.path(name+"-home")
+	if err := placeCanary(c.scratch); err != nil {
+		return err
+	}
+	args = append(args, "--listen", anyPort, "--reset", "--exec", "shell", "--scratch", c.scratch,
+		"--hosts", l.folder.path(hostsFile), "--ca-file", l.folder.path(caFile))
+	p, err := l.start(ctx, name, "docserver", args...)
+	if err != nil {
+		return err
+	}
+	target, err := url.Parse(p.url)
+	if err != nil {
+		return fmt.Errorf("%s listens on %q: %w", name, p.url, err)
+	}
+	ln, err := listen(ctx, anyPort)
+	if err != nil {
+		return err
+	}
+	c.recorder = startRecorder(ln, target)
+	l.closers = append(l.closers, c.recorder.close)
+	return nil
+}
+
+// start runs one of our programs until the lab closes.
+func (l *lab) start(ctx context.Context, name, program string, args ...string) (*process, error) {
+	path, err := l.program(program)
+	if err != nil {
+		return nil, err
+	}
+	p, err := start(ctx, string(l.folder), name, path, args...)
+	if err != nil {
+		return nil, err
+	}
+	l.processes = append(l.processes, p)
+	l.closers = append(l.closers, p.stop)
+	l.say("%s %s, stderr in %s", name, p.url, p.log)
+	return p, nil
+}
+
+// program finds one of our programs: next to this one, if not told otherwise.
+func (l *lab) program(name string) (string, error) {
+	dir := l.options.bin
+	if dir == "" {
+		self, err := os.Executable()
+		if err != nil {
+			return "", fmt.Errorf("finding %s: %w", name, err)
+		}
+		dir = filepath.Dir(self)
+	}
+	if runtime.GOOS == "windows" {
+		name += ".exe"
+	}
+	return filepath.Abs(filepath.Join(dir, name))
+}
+
+// connect opens a connection for each user in both columns.
+func (l *lab) connect(ctx context.Context) error {
+	tokens := mintTokens(l.issuer)
+	for _, c := range []*column{&l.direct, &l.proxied} {
+		c.tokens, c.users = tokens, make(map[string]*client)
+		l.closers = append(l.closers, c.close)
+		for _, row := range rows {
+			user, err := connect(ctx, c.url, l.options.revision, tokens[row.user])
+			if err != nil {
+				return l.unreachable(c, row.user, err)
+			}
+			c.users[row.user] = user
+		}
+	}
+	return nil
+}
+
+// unreachable tells a server of the user's that is down from one of ours that
+// does not work.
+func (l *lab) unreachable(c *column, user string, err error) error {
+	err = fmt.Errorf("%s, as %s: %w", c.name, user, err)
+	if slices.Contains([]string{l.options.direct, l.options.proxied}, c.url) {
+		return coded(exitDependency, err)
+	}
+	return fmt.Errorf("%w\n%s", err, l.tails())
+}
+
+// runner joins both columns.
+func (l *lab) runner() *runner {
+	return &runner{
+		direct: &l.direct, proxied: &l.proxied,
+		level: l.options.direct == "" && l.options.proxied == "",
+	}
+}
+
+// tails returns the end of the stderr of each program, those that have died
+// first.
+func (l *lab) tails() string {
+	var dead, alive string
+	for _, p := range l.processes {
+		if p.ended() {
+			dead += fmt.Sprintf("%s has ended: %v\n%s\n", p.name, p.err, p.tail())
+		} else {
+			alive += p.tail() + "\n"
+		}
+	}
+	return dead + alive
+}
+
+// close ends the clients, then the programs, then what they talk to.
+func (l *lab) close() {
+	for _, f := range slices.Backward(l.closers) {
+		f()
+	}
+	l.closers = nil
+}
+
+func (l *lab) say(format string, args ...any) {
+	fmt.Fprintf(l.talk, "scenarios: "+format+"\n", args...)
+}
+
+func listen(ctx context.Context, address string) (net.Listener, error) {
+	return new(net.ListenConfig).Listen(ctx, "tcp", address)
+}

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+)
+
+// recorder is a plain reverse proxy right in front of a document server. It
+// keeps what arrives there, so that the demo can say what reached the server and
+// whether somebody's credential was in it.
+type recorder struct {
+	url    string // where clients of the document server connect
+	server *http.Server
+
+	mu       sync.Mutex
+	requests []recorded
+}
+
+// recorded is one request as the document server received it.
+type recorded struct {
+	header http.Header
+	url    string
+	body   []byte
+}
+
+// startRecorder forwards what arrives at l to the MCP endpoint target.
+func startRecorder(l net.Listener, target *url.URL) *recorder {
+	origin := &url.URL{Scheme: target.Scheme, Host: target.Host}
+	proxy := &httputil.ReverseProxy{
+		Rewrite:       func(p *httputil.ProxyRequest) { p.SetURL(origin) },
+		FlushInterval: -1, // each event of a stream at once
+		ErrorLog:      log.New(io.Discard, "", 0),
+		// Neither the environment's proxy nor compression may change what is seen.
+		Transport: &http.Transport{DisableCompression: true},
+	}
+	r := &recorder{url: "http://" + l.Addr().String() + target.Path}
+	r.server = &http.Server{
+		Handler:           r.keep(proxy),
+		ReadHeaderTimeout: 10 * time.Second,
+		ErrorLog:          log.New(io.Discard, "", 0),
+	}
+	go func() { _ = r.server.Serve(l) }()
+	return r
+}
+
+func (r *recorder) keep(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		body, err := io.ReadAll(req.Body)
+		if err != nil {
+			http.Error(w, "reading the request failed", http.StatusBadRequest)
+			return
+		}
+		req.Body = io.NopCloser(bytes.NewReader(body))
+		r.mu.Lock()
+		r.requests = append(r.requests, recorded{header: req.Header.Clone(), url: req.URL.String(), body: body})
+		r.mu.Unlock()
+		next.ServeHTTP(w, req)
+	})
+}
+
+// mark returns a position for since.
+func (r *recorder) mark() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.requests)
+}
+
+// since returns what arrived after mark.
+func (r *recorder) since(mark int) []recorded {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.requests[mark:len(r.requests):len(r.requests)]
+}
+
+func (r *recorder) close() { _ = r.server.Close() }
+
+// calls reports whether the request calls the given tool.
+func (r recorded) calls(tool string) bool {
+	var m struct {
+		Method string `json:"method"`
+		Params struct {
+			Name string `json:"name"`
+		} `json:"params"`
+	}
+	return json.Unmarshal(r.body, &m) == nil && m.Method == "tools/call" && m.Params.Name == tool
+}
+
+// holds reports whether credential occurs anywhere in the request, as it is or
+// encoded in base64 or for a URL.
+func (r recorded) holds(credential string) bool {
+	var b strings.Builder
+	fmt.Fprintln(&b, r.url)
+	for name, values := range r.header {
+		fmt.Fprintln(&b, name, values)
+	}
+	b.Write(r.body)
+	seen := b.String()
+	for _, form := range spellings(credential) {
+		if strings.Contains(seen, form) {
+			return true
+		}
+	}
+	return false
+}
+
+// spellings returns credential raw, URL-encoded, and the parts of its base64
+// form that do not depend on what stands before and behind it.
+func spellings(credential string) []string {
+	forms := []string{credential, url.QueryEscape(credential)}
+	for shift := range 3 {
+		shifted := base64.RawStdEncoding.EncodeToString([]byte(strings.Repeat("x", shift) + credential))
+		// The first characters mix with the bytes before, the last with those behind.
+		forms = append(forms, shifted[(shift*8+5)/6:len(shifted)-1])
+	}
+	return forms
+}

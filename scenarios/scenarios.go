@@ -1,0 +1,69 @@
+package main
+
+// scenarios is the whole demo, in the order in which it runs.
+func scenarios() []scenario {
+	return []scenario{
+		matrix(),
+		auth(),
+		secrets(),
+		injection(),
+		command(),
+		scope(),
+		consent(),
+		ssrf(),
+	}
+}
+
+// toolNames are the six tools of the document server, sorted.
+var toolNames = []string{
+	"create_document", "delete_document", "import_url", "read_document", "render_document", "update_document",
+}
+
+// scenario is one threat: a section of the output.
+type scenario struct {
+	name   string // for --only
+	title  string // the heading
+	trials []trial
+}
+
+// trial is one request that is sent to both servers, and all that is expected of
+// it. In texts, {id} stands for the ID of the trial's document and {new} for the
+// ID that the answer names.
+type trial struct {
+	label  string // how its line begins; the matrix prints cells instead
+	before string // when set, a line before that begins so and shows the document
+	plain  bool   // the line shows the text alone, without ALLOWED or REJECTED
+	cell   string // in the matrix: which action of the user's row this is
+
+	// harmful calls must work directly and fail through the sidecar, others must
+	// pass both ways.
+	harmful bool
+
+	document string // text of a fresh document of alice's; every trial has its own
+	deleted  bool   // the document is gone before the call
+	user     string // whose connection
+	token    string // which token the call carries; empty is the user's own
+	tool     string
+	args     args
+
+	direct  answer // from the naive server
+	proxied answer // from the sidecar
+	effects []effect
+}
+
+// args are a call's arguments. The value "{id}" becomes the document's ID.
+type args = map[string]any
+
+// idArgument is replaced by the ID of the trial's document.
+const idArgument = "{id}"
+
+// wrapped is how the sidecar returns text of a document: as data between
+// delimiters, followed by what the guards say of it.
+func wrapped(text, verdict string) string {
+	return "<untrusted_content source=\"document:{id}\">\n" + text + "\n</untrusted_content>\n[guard] " + verdict
+}
+
+// readHeader is the first line of a document that was read.
+const readHeader = "read document id={id} (created_by alice)\n"
+
+const nothingFound = "no threats detected"
