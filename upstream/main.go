@@ -1,0 +1,134 @@
+// Docserver is the naive document server of the attack demo: an MCP server over
+// streamable HTTP that is vulnerable on purpose. See package docserver for its
+// holes, and do not expose it.
+//
+//	mkdir /tmp/scratch && touch /tmp/scratch/canary.txt
+//	docserver --listen 127.0.0.1:9001 --scratch /tmp/scratch
+//
+// Once it accepts connections it prints one line to stdout, with the real port:
+//
+//	docserver listening on http://127.0.0.1:9001/mcp
+//
+// SIGINT and SIGTERM let calls under way finish. Exit codes: 0 ok, 1 runtime
+// failure, 2 usage, 3 bad or missing file or scratch folder, 7 address in use.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"mcp-sidecar/upstream/docserver"
+)
+
+// Exit codes.
+const (
+	exitOK      = 0
+	exitFailure = 1
+	exitUsage   = 2
+	exitConfig  = 3
+	exitInUse   = 7
+)
+
+// stopTime is how long a shutdown waits: longer than any tool call may take.
+const stopTime = 15 * time.Second
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run is the program without its process: it returns the exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	err := start(ctx, args, stdout, slog.New(slog.NewJSONHandler(stderr, nil)))
+	if err == nil || errors.Is(err, flag.ErrHelp) {
+		return exitOK
+	}
+	fmt.Fprintf(stderr, "docserver: %v\n", err)
+	return exitCode(err)
+}
+
+func exitCode(err error) int {
+	var bad *inputError
+	switch {
+	case errors.As(err, &bad):
+		return bad.code
+	case errors.Is(err, syscall.EADDRINUSE):
+		return exitInUse
+	default:
+		return exitFailure
+	}
+}
+
+func start(ctx context.Context, args []string, stdout io.Writer, log *slog.Logger) error {
+	f, err := parseFlags(args, stdout)
+	if err != nil {
+		return err
+	}
+	o, err := f.options()
+	if err != nil {
+		return err
+	}
+	srv, err := docserver.New(o)
+	if err != nil {
+		return &inputError{exitConfig, withNextStep(err)}
+	}
+	if f.reset {
+		if err := o.Store.Reset(ctx); err != nil {
+			return fmt.Errorf("emptying the store: %w", err)
+		}
+	}
+	if os.Getenv("DATABASE_URL") != "" {
+		log.Warn("DATABASE_URL is not used: documents are kept in memory")
+	}
+	return serve(ctx, srv, f.listen, stdout, log)
+}
+
+// serve returns nil after ctx ended and every call under way was answered.
+func serve(ctx context.Context, srv *docserver.Server, address string, stdout io.Writer, log *slog.Logger) error {
+	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	if err != nil {
+		return err
+	}
+	// No WriteTimeout: it would cut the event streams.
+	hs := &http.Server{
+		Handler:           srv.Handler(),
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+	// Shutdown waits for open event streams, which end only with their session.
+	hs.RegisterOnShutdown(srv.Close)
+	failed := make(chan error, 1)
+	go func() { failed <- hs.Serve(ln) }()
+	fmt.Fprintf(stdout, "docserver listening on http://%s/mcp\n", ln.Addr())
+	log.Info("listening", "address", ln.Addr().String())
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	log.Info("stopping")
+	return shutdown(hs, log)
+}
+
+func shutdown(hs *http.Server, log *slog.Logger) error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopTime)
+	defer cancel()
+	if err := hs.Shutdown(ctx); err != nil {
+		hs.Close()
+		return fmt.Errorf("connections were cut: %w", err)
+	}
+	log.Info("stopped")
+	return nil
+}
