@@ -37,7 +37,7 @@ func start(ctx context.Context, dir, name, path string, args ...string) (*proces
 	if err != nil {
 		return nil, err
 	}
-	defer log.Close() // the child has its own copy
+	defer log.Close()                                                                                       // the child has its own copy
 	p := &process{name: name, log: log.Name(), cmd: exec.Command(path, args...), done: make(chan struct{})} //nolint:noctx // stop ends it with SIGTERM first, which a context cannot
 	p.cmd.Dir, p.cmd.Stderr, p.cmd.Env = dir, log, childEnvironment()
 	stdout, err := p.cmd.StdoutPipe()
