@@ -73,9 +73,13 @@ func set(values []string) map[string]bool {
 
 // ServeHTTP implements [http.Handler].
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	rc := http.NewResponseController(w)
+	// Deadlines outlive a request on its connection, so each sets its own.
+	_ = rc.SetReadDeadline(time.Now().Add(readTime))
+	_ = rc.SetWriteDeadline(time.Now().Add(writeTime))
 	switch r.URL.Path {
 	case Path:
-		h.serveMCP(w, r)
+		h.serveMCP(w, r, rc)
 	case MetadataPath, MetadataPath + Path:
 		if h.metadata != nil {
 			h.metadata.ServeHTTP(w, r)
@@ -91,17 +95,25 @@ func notFound(w http.ResponseWriter) {
 	writeJSON(w, http.StatusNotFound, []byte(`{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"nothing here; the MCP endpoint is `+Path+`"}}`))
 }
 
-func (h *Handler) serveMCP(w http.ResponseWriter, r *http.Request) {
-	rc := http.NewResponseController(w)
-	_ = rc.SetReadDeadline(time.Now().Add(readTime))
+func (h *Handler) serveMCP(w http.ResponseWriter, r *http.Request, rc *http.ResponseController) {
 	c := &pipeline.Call{
 		Transport: "http",
 		Head:      head(r),
 		Body:      pipeline.Body{Reader: &body{r: r.Body, rc: rc}, Size: r.ContentLength},
-		Verb:      map[string]wire.Verb{http.MethodDelete: wire.End, http.MethodGet: wire.Watch}[r.Method],
+		Verb:      verb(r.Method),
 		Refused:   h.refusal(r),
 	}
 	h.opts.Pipeline.Handle(r.Context(), c, &sink{w: w, rc: rc, metadata: h.opts.MetadataURL})
+}
+
+func verb(method string) wire.Verb {
+	switch method {
+	case http.MethodDelete:
+		return wire.End
+	case http.MethodGet:
+		return wire.Watch
+	}
+	return wire.Send
 }
 
 // body clears the read deadline once the body has been read: left in place, it
