@@ -48,7 +48,7 @@ type Event struct {
 	Roles    []string `json:"roles,omitempty"`
 
 	Stage    string   `json:"stage"`
-	Outcome  string   `json:"outcome"`
+	Outcome  string   `json:"outcome,omitempty"`
 	Code     int      `json:"code,omitempty"`   // JSON-RPC error code that the client reads
 	Reason   string   `json:"reason,omitempty"` // fixed words: "scope", "role", "body-size"
 	Guard    string   `json:"guard,omitempty"`

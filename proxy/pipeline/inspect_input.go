@@ -48,15 +48,17 @@ func (p *Pipeline) runInputGuards(ctx context.Context, c *Call, g *guards.Call) 
 			continue
 		}
 		d := in.Inspect(ctx, g)
-		c.Findings = append(c.Findings, d.Findings...)
-		switch {
-		case d.Block == nil && mode == guards.Enforce:
-			edits = append(edits, d.Edits...)
-		case d.Block != nil && mode == guards.Enforce:
-			return nil, blocked(in.Name(), d.Block.Rule, d.Block.Public)
-		case d.Block != nil:
-			c.observed(in.Name() + ": " + d.Block.Rule)
+		if mode == guards.Observe {
+			if d.Block != nil {
+				c.observed(in.Name() + ": " + d.Block.Rule)
+			}
+			continue
 		}
+		c.Findings = append(c.Findings, d.Findings...)
+		if d.Block != nil {
+			return nil, blocked(in.Name(), d.Block.Rule, d.Block.Public)
+		}
+		edits = append(edits, d.Edits...)
 	}
 	return edits, nil
 }
