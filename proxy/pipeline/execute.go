@@ -73,13 +73,13 @@ func (p *Pipeline) settle(c *Call) error {
 	case c.Verb == wire.End:
 		p.sessions.end(c.Session)
 		return nil // ours is gone, whatever the upstream does with its own
-	case c.result != nil:
-		return nil
 	case status == 404 && c.Session != nil:
 		// The upstream has forgotten the session: the client must see that, and
 		// only an empty 404 tells it (MCP 2025-11-25, "Session Management").
 		p.sessions.end(c.Session)
 		return unknownSession()
+	case c.result != nil:
+		return nil
 	case !c.isRequest() && status >= 200 && status < 300:
 		return nil
 	}
