@@ -73,7 +73,7 @@ func (p *Pipeline) settle(c *Call) error {
 	case c.Verb == wire.End:
 		p.sessions.end(c.Session)
 		return nil // ours is gone, whatever the upstream does with its own
-	case status == 404 && c.Session != nil:
+	case c.lostSession():
 		// The upstream has forgotten the session: the client must see that, and
 		// only an empty 404 tells it (MCP 2025-11-25, "Session Management").
 		p.sessions.end(c.Session)
@@ -91,6 +91,9 @@ func (p *Pipeline) settle(c *Call) error {
 	}
 	return r
 }
+
+// lostSession says whether the upstream no longer knows c's session.
+func (c *Call) lostSession() bool { return c.reply.Status == 404 && c.Session != nil }
 
 // openSession gives the client a session id of ours when the upstream gave one.
 // Events may precede the result, so this cannot wait for it.
@@ -130,7 +133,10 @@ func (s *answerSink) Reply(r wire.Reply) error {
 // Message takes one message of the answer. The response to c's own request is
 // kept until it has been recorded; everything else goes on at once.
 func (s *answerSink) Message(ev wire.Event) error {
-	if len(ev.Data) == 0 {
+	switch {
+	case s.c.lostSession():
+		return wire.ErrDone // whatever the body says
+	case len(ev.Data) == 0:
 		return s.pass(ev) // sets an event id or a delay only
 	}
 	m, err := wire.Scan(ev.Data, s.p.opts.Limits.Answer)
