@@ -1,8 +1,8 @@
 // Package audit writes what was decided, one JSON line a record.
 //
 // The audit file is evidence, not a log: it has its own format ([Event], whose
-// version is the field "v"), its own writer, and a record is on disk before the
-// caller is told that it was recorded. A record never holds a token, an argument
+// version is the field "v"), its own writer, and a record is written before its
+// caller may go on. A record never holds a token, an argument
 // value or a secret; whatever text a client chose passes a redactor first.
 package audit
 
@@ -68,15 +68,11 @@ type Event struct {
 // maxText bounds a text that somebody else chose, in bytes.
 const maxText = 128
 
-// maxPending bounds the records that wait for the disk, in bytes. Beyond it
-// callers are refused: an unbounded queue would lose more when the disk fails.
-const maxPending = 4 << 20
+// syncDelay is how long a record may wait for the disk when its caller does not.
+const syncDelay = time.Second
 
 // ErrClosed says that the writer has been closed.
 var ErrClosed = errors.New("audit writer is closed")
-
-// ErrBehind says that the disk does not keep up.
-var ErrBehind = errors.New("audit file does not keep up")
 
 // Options configure a Writer.
 type Options struct {
@@ -86,29 +82,26 @@ type Options struct {
 	// Copy receives each line as well, after the file has it. Its errors are
 	// ignored: the file is the record.
 	Copy io.Writer
-	// NoSync leaves it to the operating system when records reach the disk: they
-	// survive the death of this process, but not of the machine.
-	NoSync bool
+	// SyncAll makes every record wait for the disk. Without it only intents do:
+	// other records are with the operating system when Record returns, so that
+	// they survive the death of this process, and on disk within a second.
+	SyncAll bool
 }
 
-// Writer appends records to a file. Concurrent records share one write and one
-// fsync (group commit).
+// Writer appends records to a file. Concurrent records that wait for the disk
+// share an fsync (group commit).
 type Writer struct {
 	opts Options
 	file *os.File
-	size int64 // bytes known to be whole lines
 
-	mu     sync.Mutex
-	next   *batch
-	wake   chan struct{}
+	mu     sync.Mutex // writing
+	size   int64      // bytes known to be whole lines
+	later  bool       // an fsync is due
+	broken error      // what made the file unusable
 	closed bool
-	done   chan struct{}
-}
 
-type batch struct {
-	lines   []byte
-	written chan struct{}
-	err     error
+	syncMu sync.Mutex // waiting for the disk; never taken while mu is held
+	synced int64      // bytes known to be on disk
 }
 
 // Open opens or creates the audit file at path, readable by its owner only, and
@@ -127,12 +120,8 @@ func Open(path string, opts Options) (*Writer, error) {
 		_ = f.Close()
 		return nil, fmt.Errorf("audit file: %w", err)
 	}
-	w := &Writer{opts: opts, file: f, size: size, next: newBatch(), wake: make(chan struct{}, 1), done: make(chan struct{})}
-	go w.run()
-	return w, nil
+	return &Writer{opts: opts, file: f, size: size, synced: size}, nil
 }
-
-func newBatch() *batch { return &batch{written: make(chan struct{})} }
 
 func closeTornLine(f *os.File) (int64, error) {
 	size, err := f.Seek(0, io.SeekEnd)
@@ -150,32 +139,23 @@ func closeTornLine(f *os.File) (int64, error) {
 	return size + int64(n), err
 }
 
-// Record returns when e is on disk. An error means that it may not be: the
-// caller must not let the call succeed. It does not depend on a context, since a
-// client that goes away does not undo what was decided.
+// Record returns when e is written, and on disk where its caller has to wait for
+// that. An error means that it may not be: the caller must not let the call
+// succeed. It does not depend on a context, since a client that goes away does
+// not undo what was decided.
 func (w *Writer) Record(e Event) error {
 	line, err := w.encode(e)
 	if err != nil {
 		return err
 	}
-	w.mu.Lock()
-	if w.closed {
-		w.mu.Unlock()
-		return ErrClosed
+	end, err := w.append(line)
+	if err != nil {
+		return err
 	}
-	b := w.next
-	if len(b.lines)+len(line) > maxPending {
-		w.mu.Unlock()
-		return ErrBehind
+	if w.opts.SyncAll || e.Phase == PhaseIntent {
+		return w.syncTo(end)
 	}
-	b.lines = append(b.lines, line...)
-	w.mu.Unlock()
-	select {
-	case w.wake <- struct{}{}:
-	default: // the writer has been woken already and will see this line
-	}
-	<-b.written
-	return b.err
+	return nil
 }
 
 func (w *Writer) encode(e Event) ([]byte, error) {
@@ -205,44 +185,70 @@ func (w *Writer) clean(s string) string {
 	return s
 }
 
-func (w *Writer) run() {
-	defer close(w.done)
-	for range w.wake {
-		w.mu.Lock()
-		b := w.next
-		w.next = newBatch()
-		closed := w.closed
-		w.mu.Unlock()
-		b.err = w.write(b.lines)
-		close(b.written)
-		if closed {
-			return
-		}
+// append writes line and returns where it ends.
+func (w *Writer) append(line []byte) (int64, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case w.closed:
+		return 0, ErrClosed
+	case w.broken != nil:
+		return 0, w.broken
 	}
-}
-
-func (w *Writer) write(lines []byte) error {
-	if len(lines) == 0 {
-		return nil
-	}
-	_, err := w.file.Write(lines)
-	if err == nil && !w.opts.NoSync {
-		err = w.file.Sync()
-	}
-	if err != nil {
+	if _, err := w.file.Write(line); err != nil {
 		// A full disk leaves part of a line. Cutting it off keeps the next record
 		// readable; when even that fails the torn line is closed at the next start.
 		_ = w.file.Truncate(w.size)
-		return fmt.Errorf("write audit record: %w", err)
+		return 0, fmt.Errorf("write audit record: %w", err)
 	}
-	w.size += int64(len(lines))
+	w.size += int64(len(line))
+	if !w.later && !w.opts.SyncAll {
+		w.later = true
+		time.AfterFunc(syncDelay, w.syncLater)
+	}
 	if w.opts.Copy != nil {
-		_, _ = w.opts.Copy.Write(lines)
+		_, _ = w.opts.Copy.Write(line)
 	}
+	return w.size, nil
+}
+
+func (w *Writer) syncLater() {
+	w.mu.Lock()
+	w.later = false
+	end, closed := w.size, w.closed
+	w.mu.Unlock()
+	if !closed {
+		_ = w.syncTo(end) // a failure stops the next record
+	}
+}
+
+// syncTo returns when the first end bytes are on disk. Whoever comes first syncs
+// for all who wait.
+func (w *Writer) syncTo(end int64) error {
+	w.syncMu.Lock()
+	defer w.syncMu.Unlock()
+	if w.synced >= end {
+		return nil
+	}
+	w.mu.Lock()
+	reached, broken := w.size, w.broken
+	w.mu.Unlock()
+	if broken != nil {
+		return broken
+	}
+	if err := w.file.Sync(); err != nil {
+		// What a failed fsync has lost, no later one brings back.
+		err = fmt.Errorf("sync audit file: %w", err)
+		w.mu.Lock()
+		w.broken = err
+		w.mu.Unlock()
+		return err
+	}
+	w.synced = reached
 	return nil
 }
 
-// Close writes what is pending and closes the file.
+// Close brings what was written to the disk and closes the file.
 func (w *Writer) Close() error {
 	w.mu.Lock()
 	if w.closed {
@@ -250,11 +256,8 @@ func (w *Writer) Close() error {
 		return nil
 	}
 	w.closed = true
+	end := w.size
 	w.mu.Unlock()
-	select {
-	case w.wake <- struct{}{}:
-	default:
-	}
-	<-w.done
-	return w.file.Close()
+	err := w.syncTo(end)
+	return errors.Join(err, w.file.Close())
 }

@@ -255,10 +255,8 @@ type Audit struct {
 	File string `json:"file,omitempty" jsonschema:"JSON Lines file. Default: audit.jsonl in state_dir."`
 	// Stderr copies each record to stderr. False does not.
 	Stderr bool `json:"stderr,omitempty" jsonschema:"Copies each record to stderr. Default: false."`
-	// Sync waits for the disk (fsync) before a call is answered. False hands the
-	// record to the operating system first: it survives a crash of the sidecar,
-	// not one of the host. Default sets true.
-	Sync bool `json:"sync,omitempty" jsonschema:"Waits for the disk before each answer, so that a record survives a crash of the host. Default: true."`
+	// Sync says which records wait for the disk. Zero is SyncIntent.
+	Sync Sync `json:"sync,omitempty" jsonschema:"Which records wait for the disk: intent (those before destructive calls; others are there within a second) or always. Default: intent."`
 }
 
 // SubjectValue in Tool.InjectArgs stands for the caller's name without "user:".
@@ -283,7 +281,6 @@ func Default() *Config {
 			ConcurrentCallsPerPrincipal: 64,
 			CallIdleTimeout:             defaultCallIdleTimeout,
 		},
-		Audit: Audit{Sync: true},
 	}
 }
 

@@ -71,6 +71,7 @@ func typeSchemas() map[reflect.Type]*jsonschema.Schema {
 		reflect.TypeFor[Consent]():              enum(consentNames),
 		reflect.TypeFor[Wrap]():                 enum(wrapNames),
 		reflect.TypeFor[CredentialKind]():       enum(credentialNames),
+		reflect.TypeFor[Sync]():                 enum(syncNames),
 		reflect.TypeFor[ByteSize]():             {Types: []string{"integer", "string"}, Pattern: `^[0-9]+(KiB|MiB|GiB)?$`},
 		reflect.TypeFor[Duration]():             {Type: "string", Pattern: `^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`},
 		fieldType("DNS", "Hosts").Elem().Elem(): addr,

@@ -52,6 +52,15 @@ const (
 	WrapOff
 )
 
+// Sync says which audit records wait for the disk (fsync).
+type Sync uint8
+
+// The zero value makes intents wait.
+const (
+	SyncIntent Sync = iota // others survive a crash of the sidecar at once, of the host after a second
+	SyncAlways
+)
+
 // CredentialKind says how the sidecar's credential is shown to an upstream.
 type CredentialKind uint8
 
@@ -68,6 +77,7 @@ var (
 	modeNames       = []string{"", "off", "observe", "enforce"}
 	consentNames    = []string{"", "confirm", "off"}
 	wrapNames       = []string{"flagged", "always", "off"}
+	syncNames       = []string{"intent", "always"}
 	credentialNames = []string{"none", "header"}
 )
 
@@ -83,6 +93,9 @@ func (c Consent) String() string { return enumName(consentNames, c) }
 // String returns the name in the file.
 func (w Wrap) String() string { return enumName(wrapNames, w) }
 
+// String returns the name in the file.
+func (s Sync) String() string { return enumName(syncNames, s) }
+
 // String returns the kind's name in the file.
 func (k CredentialKind) String() string { return enumName(credentialNames, k) }
 
@@ -97,6 +110,9 @@ func (c Consent) MarshalText() ([]byte, error) { return []byte(c.String()), nil 
 
 // MarshalText returns the name.
 func (w Wrap) MarshalText() ([]byte, error) { return []byte(w.String()), nil }
+
+// MarshalText returns the name.
+func (s Sync) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // MarshalText returns the name.
 func (k CredentialKind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
@@ -115,6 +131,9 @@ func (c *Consent) UnmarshalText(b []byte) error {
 
 // UnmarshalText accepts exactly the names of the file, in lower case.
 func (w *Wrap) UnmarshalText(b []byte) error { return enumParse(wrapNames, b, w) }
+
+// UnmarshalText accepts exactly the names of the file, in lower case.
+func (s *Sync) UnmarshalText(b []byte) error { return enumParse(syncNames, b, s) }
 
 // UnmarshalText accepts exactly the names of the file, in lower case.
 func (k *CredentialKind) UnmarshalText(b []byte) error {

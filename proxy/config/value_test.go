@@ -30,6 +30,8 @@ func TestEnums(t *testing.T) {
 		{"off", WrapOff, new(Wrap)},
 		{"none", CredentialNone, new(CredentialKind)},
 		{"header", CredentialHeader, new(CredentialKind)},
+		{"intent", SyncIntent, new(Sync)},
+		{"always", SyncAlways, new(Sync)},
 	}
 	for _, r := range rows {
 		text, err := r.value.MarshalText()

@@ -122,7 +122,7 @@ func (s *Sidecar) openAudit() error {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	s.parts.auditFile = file
-	o := audit.Options{Redact: redact, NoSync: !s.cfg.Audit.Sync}
+	o := audit.Options{Redact: redact, SyncAll: s.cfg.Audit.Sync == config.SyncAlways}
 	if s.cfg.Audit.Stderr {
 		o.Copy = s.opts.Stderr
 	}

@@ -97,8 +97,8 @@ func (s *Sidecar) list(mode guards.Mode, more ...string) string {
 }
 
 func (s *Sidecar) auditLine() string {
-	if s.cfg.Audit.Sync {
+	if s.cfg.Audit.Sync == config.SyncAlways {
 		return s.parts.auditFile + ", on disk before each answer"
 	}
-	return s.parts.auditFile + ", handed to the system before each answer (audit.sync: false)"
+	return s.parts.auditFile + ", written before each answer, on disk before each destructive call"
 }

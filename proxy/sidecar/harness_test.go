@@ -1,0 +1,511 @@
+package sidecar
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"mcp-sidecar/guards/ssrf"
+	"mcp-sidecar/proxy/audit"
+	"mcp-sidecar/proxy/config"
+	"mcp-sidecar/scenarios/issuer"
+)
+
+// Protocol revisions that every table runs in, where it makes sense.
+const (
+	modern = "2026-07-28"
+	legacy = "2025-11-25"
+)
+
+var bothRevisions = []string{modern, legacy}
+
+// service is what the sidecar shows to the upstream in these tests.
+const service = "service-credential-of-the-sidecar"
+
+// clock stands still until a test moves it.
+type clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func (c *clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *clock) advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
+// setup says in what a rig differs from the demo. Its zero value is the demo
+// with a booby-trapped upstream.
+type setup struct {
+	upstream   http.HandlerFunc // what answers anything but the inventory; nil is a trap
+	inventory  string           // JSON array of tools; empty makes tools/list a trap too
+	introspect http.HandlerFunc // instead of the demo issuer
+	policy     string           // instead of demoPolicy
+	tools      string           // YAML below "tools:", instead of demoTools
+	extra      string           // YAML at top level
+	preset     string
+	open       bool // no auth and no policy: everybody is anonymous
+	now        func() time.Time
+	resolver   ssrf.Resolver
+	change     func(*config.Config)
+}
+
+const demoPolicy = `
+p, role:admin,  document, create, allow
+p, role:admin,  document, read,   allow
+p, role:admin,  document, update, allow
+p, role:admin,  document, delete, allow
+p, role:editor, document, read,   allow
+p, role:editor, document, update, allow
+p, role:viewer, document, read,   allow
+g, user:alice, role:admin
+g, user:bob,   role:editor
+g, user:carol, role:viewer
+g, user:erin,  role:editor
+g, user:erin,  role:viewer
+`
+
+const demoTools = `
+  docs/create_document: { resource: document, action: create, scopes: ["documents:create"], inject_args: { created_by: $subject } }
+  docs/read_document:   { resource: document, action: read, scopes: ["documents:read"], wrap: always, trusted_blocks: [0], source: "document:{id}" }
+  docs/update_document: { resource: document, action: update, scopes: ["documents:update"] }
+  docs/delete_document: { resource: document, action: delete, scopes: ["documents:delete"], consent: confirm }
+  docs/move_document:   { resource: document, action: update, scopes: ["documents:read", "documents:update", "documents:move"] }
+  docs/render_document: { resource: document, action: read, scopes: ["documents:read"], args: { format: { enum: { words: words, lines: lines, short: "words" } } } }
+  docs/import_url:      { resource: document, action: create, scopes: ["documents:create"], args: { url: { ssrf: {} } }, inject_args: { created_by: $subject } }
+  docs/secret_tool:     { resource: document, action: read, hide: true }
+`
+
+// demoInventory is what the upstream lists.
+const demoInventory = `[
+ {"name":"create_document","description":"Create.","inputSchema":{"type":"object","properties":{"content":{"type":"string"},"created_by":{"type":"string"}},"required":["content","created_by"]}},
+ {"name":"read_document","description":"Read.","annotations":{"readOnlyHint":true},"inputSchema":{"type":"object","properties":{"id":{"type":"integer"}},"required":["id"]}},
+ {"name":"update_document","description":"Update.","annotations":{"destructiveHint":false},"inputSchema":{"type":"object","properties":{"id":{"type":"integer"}}}},
+ {"name":"delete_document","description":"Delete.","annotations":{"destructiveHint":true},"inputSchema":{"type":"object","properties":{"id":{"type":"integer"}},"required":["id"]}},
+ {"name":"move_document","description":"Move.","inputSchema":{"type":"object"}},
+ {"name":"render_document","description":"Render.","annotations":{"readOnlyHint":true},"inputSchema":{"type":"object","properties":{"id":{"type":"integer"},"format":{"type":"string"}}}},
+ {"name":"import_url","description":"Import.","annotations":{"destructiveHint":false},"inputSchema":{"type":"object","properties":{"url":{"type":"string"},"created_by":{"type":"string"}}}},
+ {"name":"secret_tool","description":"Hidden.","annotations":{"readOnlyHint":true},"inputSchema":{"type":"object"}}
+]`
+
+// rig is a running sidecar with everything around it.
+type rig struct {
+	t        testing.TB
+	sidecar  *Sidecar
+	clock    *clock
+	issuer   *issuer.Issuer
+	up       *fakeUpstream
+	url      string
+	auditLog string
+	stderr   *buffer
+	answers  *buffer // everything that clients received
+	cancel   context.CancelFunc
+	done     chan error
+	tokens   map[string]string
+	read     int // bytes of the audit file that records has returned
+	http     *http.Client
+}
+
+// buffer is a bytes.Buffer for many writers.
+type buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+// start runs the real program with s around it until the test ends.
+func start(t testing.TB, s setup) *rig {
+	t.Helper()
+	r := &rig{
+		t: t, clock: &clock{now: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)},
+		stderr: &buffer{}, answers: &buffer{}, tokens: map[string]string{}, done: make(chan error, 1),
+		http: &http.Client{
+			Transport:     &http.Transport{Proxy: nil, DisableCompression: true},
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+	}
+	r.up = newFakeUpstream(t, s)
+	cfg := r.config(s)
+	if s.now == nil {
+		s.now = r.clock.Now
+	}
+	if s.resolver == nil {
+		s.resolver = noNames{}
+	}
+	var err error
+	if r.sidecar, err = New(cfg, Options{Stderr: r.stderr, Resolver: s.resolver, Now: s.now}); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.sidecar.Listen(); err != nil {
+		t.Fatal(err)
+	}
+	r.url = r.sidecar.URL()
+	ctx, cancel := context.WithCancel(context.Background())
+	r.cancel = cancel
+	go func() { r.done <- r.sidecar.Serve(ctx) }()
+	t.Cleanup(r.stop)
+	return r
+}
+
+func (r *rig) stop() {
+	if r.cancel == nil {
+		return
+	}
+	r.http.CloseIdleConnections()
+	r.cancel()
+	r.cancel = nil
+	if err := <-r.done; err != nil {
+		r.t.Errorf("Serve: %v", err)
+	}
+	if err := r.sidecar.Close(); err != nil {
+		r.t.Errorf("Close: %v", err)
+	}
+	r.checkCanaries()
+}
+
+// config writes the files of a rig and returns its configuration.
+func (r *rig) config(s setup) *config.Config {
+	t := r.t
+	t.Helper()
+	dir := t.TempDir()
+	write := func(name, text string) {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("service.token", service+"\n")
+	write("introspection.secret", "introspection+secret/=\n")
+	if s.policy == "" {
+		s.policy = demoPolicy
+	}
+	write("policy.csv", s.policy)
+	if s.tools == "" {
+		s.tools = demoTools
+	}
+	if s.preset == "" {
+		s.preset = "balanced"
+	}
+	if !strings.Contains(s.extra, "audit:") {
+		s.extra += "\naudit: { file: audit.jsonl, sync: false }\n"
+	}
+	text := fmt.Sprintf(`version: 1
+preset: %s
+listen: 127.0.0.1:0
+upstreams:
+  docs: { url: %q, credential: { kind: header, file: service.token } }
+state_dir: %q
+%s
+`, s.preset, r.up.url(), dir, s.extra)
+	if !s.open {
+		text += fmt.Sprintf(`
+auth:
+  audience: [doc-server]
+  introspection: [{ issuer: %q, url: %q, client_id: mcp-sidecar, client_secret_file: introspection.secret, allow_loopback_http: true }]
+policy: { file: policy.csv }
+tools:%s`, r.startIssuer(s.introspect), r.introspectURL(), s.tools)
+	}
+	cfg, err := config.Parse(filepath.Join(dir, "sidecar.yaml"), []byte(text))
+	if err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	cfg.InsecureNoAuth = s.open
+	if cfg.DNS.Hosts == nil {
+		cfg.DNS.Hosts = map[string][]netip.Addr{
+			"example.com":          {netip.MustParseAddr("93.184.215.14")},
+			"rebind.example.com":   {netip.MustParseAddr("93.184.215.14"), netip.MustParseAddr("10.0.0.1")},
+			"inside.example.com":   {netip.MustParseAddr("192.168.7.7")},
+			"metadata.example.com": {netip.MustParseAddr("169.254.169.254")},
+		}
+	}
+	if s.change != nil {
+		s.change(cfg)
+	}
+	if problems := cfg.Validate(); len(problems) > 0 {
+		t.Fatalf("%v\n%s", problems, text)
+	}
+	r.auditLog = filepath.Join(dir, "audit.jsonl")
+	return cfg
+}
+
+// startIssuer serves the demo issuer, or introspect in its place, and returns
+// its name.
+func (r *rig) startIssuer(introspect http.HandlerFunc) string {
+	server := httptest.NewUnstartedServer(nil)
+	name := "http://" + server.Listener.Addr().String()
+	r.issuer = issuer.New(issuer.Config{URL: name, ClientID: "mcp-sidecar", ClientSecret: "introspection+secret/="})
+	server.Config.Handler = r.issuer.Handler()
+	if introspect != nil {
+		server.Config.Handler = introspect
+	}
+	server.Start()
+	r.t.Cleanup(server.Close)
+	r.tokens["issuer"] = server.URL
+	return name
+}
+
+func (r *rig) introspectURL() string { return r.tokens["issuer"] + "/introspect" }
+
+// noNames knows no host.
+type noNames struct{}
+
+func (noNames) LookupNetIP(context.Context, string, string) ([]netip.Addr, error) { return nil, nil }
+
+// allScopes are what the roles of the demo could use.
+var allScopes = []string{"documents:create", "documents:read", "documents:update", "documents:delete", "documents:move"}
+
+// token returns a token of who: "alice" or, with scopes, "alice documents:read".
+func (r *rig) token(who string) string {
+	if t, ok := r.tokens[who]; ok {
+		return t
+	}
+	words := strings.Fields(who)
+	scopes := words[1:]
+	if len(scopes) == 0 {
+		scopes = allScopes
+	}
+	return r.mint(who, issuer.Claims{Subject: words[0], Scopes: scopes})
+}
+
+// mint makes a token and remembers it under name; what c leaves out is filled in
+// so that it would be accepted.
+func (r *rig) mint(name string, c issuer.Claims) string {
+	if c.ClientID == "" {
+		c.ClientID = "cli"
+	}
+	if c.Audience == "" {
+		c.Audience = "doc-server"
+	}
+	if c.Expiry.IsZero() {
+		c.Expiry = r.clock.Now().Add(time.Hour)
+	}
+	r.tokens[name] = r.issuer.Mint(c)
+	return r.tokens[name]
+}
+
+// ask is one HTTP request.
+type ask struct {
+	method string // POST unless said otherwise
+	path   string // /mcp unless said otherwise
+	host   string
+	header http.Header
+	body   string
+	length int64 // announced when not 0; -1 for chunked
+}
+
+// post returns a request of rev with body and the headers that go with it.
+func post(rev, token, method, name, body string) ask {
+	a := ask{header: http.Header{"Content-Type": {"application/json"}, "Accept": {"application/json, text/event-stream"}, "Mcp-Protocol-Version": {rev}}, body: body}
+	if token != "" {
+		a.header.Set("Authorization", "Bearer "+token)
+	}
+	if rev == modern {
+		a.header.Set("Mcp-Method", method)
+		if name != "" {
+			a.header.Set("Mcp-Name", name)
+		}
+	}
+	return a
+}
+
+// meta is params._meta of a request in 2026-07-28.
+const meta = `"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"test","version":"1"},"io.modelcontextprotocol/clientCapabilities":{}}`
+
+// request returns a request; params are members without braces.
+func request(rev, token, id, method, params string) ask {
+	if rev == modern {
+		if params != "" {
+			params += ","
+		}
+		params += meta
+	}
+	return post(rev, token, method, "", `{"jsonrpc":"2.0","id":`+id+`,"method":"`+method+`","params":{`+params+`}}`)
+}
+
+// toolCall returns a call; args is a JSON object, or empty for none.
+func toolCall(rev, token, id, tool, args string) ask {
+	params := `"name":"` + tool + `"`
+	if args != "" {
+		params += `,"arguments":` + args
+	}
+	a := request(rev, token, id, "tools/call", params)
+	if rev == modern {
+		a.header.Set("Mcp-Name", tool)
+	}
+	return a
+}
+
+// notify returns a notification.
+func notify(rev, token, method, params string) ask {
+	return post(rev, token, method, "", `{"jsonrpc":"2.0","method":"`+method+`","params":{`+params+`}}`)
+}
+
+func (a ask) with(name string, values ...string) ask {
+	a.header = a.header.Clone()
+	delete(a.header, http.CanonicalHeaderKey(name))
+	if len(values) > 0 {
+		a.header[http.CanonicalHeaderKey(name)] = values
+	}
+	return a
+}
+
+// got is an answer.
+type got struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+func (r *rig) do(a ask) got {
+	r.t.Helper()
+	resp := r.open(context.Background(), a)
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		r.t.Fatalf("reading the answer: %v", err)
+	}
+	_, _ = r.answers.Write(body)
+	return got{resp.StatusCode, resp.Header, body}
+}
+
+// open sends a and returns as soon as the answer's head is there.
+func (r *rig) open(ctx context.Context, a ask) *http.Response {
+	r.t.Helper()
+	resp, err := r.send(ctx, a)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return resp
+}
+
+func (r *rig) send(ctx context.Context, a ask) (*http.Response, error) {
+	if a.method == "" {
+		a.method = http.MethodPost
+	}
+	target := r.url
+	if a.path != "" {
+		target = strings.TrimSuffix(r.url, "/mcp") + a.path
+	}
+	req, err := http.NewRequestWithContext(ctx, a.method, target, strings.NewReader(a.body))
+	if err != nil {
+		return nil, err
+	}
+	if a.length != 0 {
+		req.ContentLength = a.length
+	}
+	req.Header = a.header
+	if a.host != "" {
+		req.Host = a.host
+	}
+	resp, err := r.http.Do(req)
+	if err == nil {
+		_ = resp.Header.Write(r.answers)
+	}
+	return resp, err
+}
+
+// records returns the audit records since the last call of records.
+func (r *rig) records() []audit.Event {
+	r.t.Helper()
+	text, err := os.ReadFile(r.auditLog)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	fresh := text[r.read:]
+	r.read = len(text)
+	var events []audit.Event
+	for line := range bytes.Lines(fresh) {
+		var e audit.Event
+		d := json.NewDecoder(bytes.NewReader(line))
+		d.DisallowUnknownFields()
+		if err := d.Decode(&e); err != nil {
+			r.t.Fatalf("audit line %s: %v", line, err)
+		}
+		events = append(events, e)
+	}
+	return events
+}
+
+// outcome returns the one outcome record since the last look.
+func (r *rig) outcome() audit.Event {
+	r.t.Helper()
+	var found []audit.Event
+	for _, e := range r.records() {
+		if e.Phase == audit.PhaseOutcome {
+			found = append(found, e)
+		}
+	}
+	if len(found) != 1 {
+		r.t.Fatalf("%d outcome records, want 1: %+v", len(found), found)
+	}
+	return found[0]
+}
+
+// checkCanaries: no slice of 12 bytes of any token may have gone anywhere but to
+// its issuer.
+func (r *rig) checkCanaries() {
+	r.t.Helper()
+	file, err := os.ReadFile(r.auditLog)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for name, token := range r.tokens {
+		if name == "issuer" || len(token) < 16 {
+			continue
+		}
+		for where, text := range map[string]string{
+			"the upstream": r.up.everything(), "the audit file": string(file), "the log": r.stderr.String(), "an answer": r.answers.String(),
+		} {
+			if slice := leaked(text, token); slice != "" {
+				r.t.Errorf("%s holds %q of the token of %q", where, slice, name)
+			}
+		}
+	}
+}
+
+// leaked returns a slice of token that occurs in text: raw, in Base64 at any
+// alignment, or percent-encoded.
+func leaked(text, token string) string {
+	const n = 12
+	for i := 0; i+n <= len(token); i++ {
+		slice := token[i : i+n]
+		for _, form := range []string{
+			slice, url.QueryEscape(slice),
+			base64.StdEncoding.EncodeToString([]byte(slice)), base64.URLEncoding.EncodeToString([]byte(slice)),
+		} {
+			if strings.Contains(text, form) {
+				return form
+			}
+		}
+	}
+	return ""
+}
