@@ -74,12 +74,14 @@ func set(values []string) map[string]bool {
 // ServeHTTP implements [http.Handler].
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rc := http.NewResponseController(w)
-	// Deadlines outlive a request on its connection, so each sets its own.
 	_ = rc.SetReadDeadline(time.Now().Add(readTime))
+	if r.URL.Path == Path {
+		h.serveMCP(w, r, rc)
+		return
+	}
+	// A deadline outlives its request on the connection, so whoever writes sets one.
 	_ = rc.SetWriteDeadline(time.Now().Add(writeTime))
 	switch r.URL.Path {
-	case Path:
-		h.serveMCP(w, r, rc)
 	case MetadataPath, MetadataPath + Path:
 		if h.metadata != nil {
 			h.metadata.ServeHTTP(w, r)
@@ -202,7 +204,10 @@ func (s *sink) Session(id string) { s.w.Header().Set("Mcp-Session-Id", id) }
 // Event implements [pipeline.Sink].
 func (s *sink) Event(ev wire.Event) error {
 	s.startStream()
-	return s.writeEvent(ev)
+	if err := s.writeEvent(ev); err != nil {
+		return err
+	}
+	return s.rc.Flush()
 }
 
 func (s *sink) startStream() {
@@ -222,7 +227,7 @@ func (s *sink) writeEvent(ev wire.Event) error {
 	if _, err := s.w.Write(wire.AppendEvent(make([]byte, 0, len(ev.Data)+64), ev)); err != nil {
 		return fmt.Errorf("write event: %w", err)
 	}
-	return s.rc.Flush()
+	return nil
 }
 
 // Answer implements [pipeline.Sink]. On an open stream a refusal takes the place
@@ -231,7 +236,8 @@ func (s *sink) Answer(a *pipeline.Answer) {
 	if s.streaming || (a.Stream && a.Outcome == pipeline.Allowed) {
 		if a.Body != nil {
 			s.startStream()
-			_ = s.writeEvent(wire.Event{Data: a.Body}) // a client that is gone cannot be told
+			// The end of the request flushes it. A client that is gone cannot be told.
+			_ = s.writeEvent(wire.Event{Data: a.Body})
 		}
 		return
 	}

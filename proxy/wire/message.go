@@ -44,7 +44,7 @@ type Node struct {
 const Absent = -1
 
 // Message is one JSON-RPC message: its bytes and the index of what is in them.
-// Neither may be changed after Scan.
+// Neither may be changed after Scan. A message belongs to one goroutine at a time.
 type Message struct {
 	Raw    []byte
 	Nodes  []Node // Nodes[0] is the message itself
@@ -54,7 +54,19 @@ type Message struct {
 	Params int
 	Result int
 	Err    int
+
+	decoded []decoded
 }
+
+// decoded remembers a string that had to be unescaped: guards read it more than
+// once.
+type decoded struct {
+	node int
+	text string
+}
+
+// maxDecoded bounds what is remembered of one message.
+const maxDecoded = 16
 
 // Scan reads raw as exactly one JSON-RPC message and indexes it. It refuses what
 // two parsers could read differently: duplicate member names (after unescaping),
@@ -319,7 +331,20 @@ func (m *Message) Text(i int) string {
 	if i == Absent || m.Nodes[i].Kind != '"' {
 		return ""
 	}
-	return unquote(m.Value(i))
+	quoted := m.Value(i)
+	if bytes.IndexByte(quoted, '\\') < 0 {
+		return unquote(quoted)
+	}
+	for _, d := range m.decoded {
+		if d.node == i {
+			return d.text
+		}
+	}
+	text := unquote(quoted)
+	if len(m.decoded) < maxDecoded {
+		m.decoded = append(m.decoded, decoded{i, text})
+	}
+	return text
 }
 
 // IsTrue says whether the value at i is the literal true.
