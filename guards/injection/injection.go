@@ -1,0 +1,145 @@
+// Package injection recognises text that tries to steer the model that reads
+// it, and keeps such text from leaving its place.
+//
+// Two different jobs:
+//
+//   - Find reports signatures: families of phrases, fake chat markup, hidden
+//     comments. It sees what attackers usually write, never a paraphrase, so a
+//     silent Find proves nothing.
+//   - Change does not depend on Find. It puts untrusted text between delimiters
+//     and makes look-alikes of these delimiters harmless, whoever wrote them.
+//
+// Matching reads through case, white space, zero-width, full-width and
+// look-alike characters. Every byte is read a bounded number of times.
+package injection
+
+import (
+	"cmp"
+	"slices"
+
+	"mcp-sidecar/guards"
+)
+
+// Name is the guard's name in configuration, findings and audit records.
+const Name = "injection"
+
+// Guard marks and delimits what an upstream wrote.
+type Guard struct{}
+
+var _ guards.Output = Guard{}
+
+// New returns the guard. It has no state and may be used concurrently.
+func New() Guard { return Guard{} }
+
+// Name implements [guards.Output].
+func (Guard) Name() string { return Name }
+
+// Find implements [guards.Output]. The operator vouches for a trusted text's
+// meaning, but not for its bytes: look-alike delimiters are reported in it too.
+func (Guard) Find(t guards.Text) []guards.Finding {
+	var seen sightings
+	findBreakout(t.Value, &seen)
+	if !t.Trusted {
+		findMarkup(t.Value, &seen)
+		findPhrases(t.Value, &seen)
+	}
+	return seen.findings()
+}
+
+// Find returns at most one finding for each rule, the rule's first occurrence
+// in s, ordered by Start and without overlap.
+func Find(s string) []guards.Finding {
+	return Guard{}.Find(guards.Text{Value: s})
+}
+
+// rule is a family of signatures.
+type rule uint8
+
+const (
+	ignorePrevious rule = iota
+	roleOverride
+	exfiltration
+	promptProbe
+	toolHijack
+	fakeSystem
+	hiddenText
+	breakout
+	rules
+)
+
+// names are the rules' stable ids.
+var names = [rules]string{
+	ignorePrevious: "ignore-previous-instructions",
+	roleOverride:   "role-override",
+	exfiltration:   "data-exfiltration",
+	promptProbe:    "system-prompt-probe",
+	toolHijack:     "tool-hijack",
+	fakeSystem:     "fake-system-block",
+	hiddenText:     "hidden-text",
+	breakout:       "delimiter-breakout",
+}
+
+// labels are made once: a finding allocates no text of its own.
+var labels = buildLabels()
+
+func buildLabels() (list [rules]string) {
+	for r, name := range names {
+		list[r] = "prompt_injection:" + name
+	}
+	return list
+}
+
+// sightings holds each rule's first occurrence. A rule with end 0 saw nothing.
+type sightings struct {
+	first [rules]struct{ start, end int }
+	work  int // characters and tokens read by matchers; a test holds it linear
+}
+
+func (s *sightings) add(r rule, start, end int) {
+	if f := &s.first[r]; f.end == 0 || start < f.start {
+		f.start, f.end = start, end
+	}
+}
+
+// findings lists what was seen.
+func (s *sightings) findings() []guards.Finding {
+	var list []guards.Finding
+	for r, f := range s.first {
+		if f.end > 0 {
+			list = append(list, guards.Finding{
+				Guard: Name, Rule: names[r], Label: labels[r], Start: f.start, End: f.end, Score: 1,
+			})
+		}
+	}
+	return separate(list)
+}
+
+// separate orders findings and cuts overlaps, so that every byte belongs to one
+// of them: a finding ends where the next one starts; of two with the same start
+// the longer one goes on behind the shorter.
+func separate(list []guards.Finding) []guards.Finding {
+	for i := 0; i+1 < len(list); {
+		slices.SortStableFunc(list[i:], func(a, b guards.Finding) int {
+			return cmp.Or(cmp.Compare(a.Start, b.Start), cmp.Compare(a.End, b.End))
+		})
+		switch here, next := &list[i], &list[i+1]; {
+		case next.Start >= here.End:
+			i++
+		case next.Start > here.Start:
+			here.End = next.Start
+			i++
+		case next.End > here.End:
+			next.Start = here.End
+		default: // the very same bytes
+			list = slices.Delete(list, i+1, i+2)
+		}
+	}
+	return list
+}
+
+// findBreakout looks for the first look-alike of a delimiter.
+func findBreakout(s string, seen *sightings) {
+	if l, ok := nextLookalike(s, 0, &seen.work); ok {
+		seen.add(breakout, l.start, l.end)
+	}
+}

@@ -1,0 +1,181 @@
+package secrets
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"mcp-sidecar/guards"
+)
+
+// charset names a set of bytes that a secret is written in.
+type charset uint8
+
+const (
+	alnum   charset = iota // A-Z a-z 0-9
+	ident                  // and _
+	slug                   // and -
+	dotted                 // and .
+	token68                // and ~ + / =, RFC 9110 section 11.2
+	address                // what a URL may hold in practice: neither white space, quotes nor < > \
+	bare                   // an unquoted value up to a bracket, which may open a marker
+	charsets
+)
+
+var member = buildMember()
+
+// buildMember returns for each byte the sets that it belongs to, one bit each.
+func buildMember() (table [256]uint8) {
+	for i := range table {
+		b := byte(i)
+		switch {
+		case isAlnum(b):
+			table[i] = 1<<charsets - 1
+		case b == '_':
+			table[i] = 1<<ident | 1<<slug | 1<<dotted | 1<<token68 | 1<<address | 1<<bare
+		case b == '-':
+			table[i] = 1<<slug | 1<<dotted | 1<<token68 | 1<<address | 1<<bare
+		case b == '.':
+			table[i] = 1<<dotted | 1<<token68 | 1<<address | 1<<bare
+		case strings.IndexByte("~+/=", b) >= 0:
+			table[i] = 1<<token68 | 1<<address | 1<<bare
+		case b <= ' ' || b == 0x7f || strings.IndexByte("\"'`<>\\", b) >= 0:
+		case strings.IndexByte(",;&|[", b) >= 0:
+			table[i] = 1 << address
+		default:
+			table[i] = 1<<address | 1<<bare
+		}
+	}
+	return table
+}
+
+func isAlnum(b byte) bool { return isDigit(b) || isLetter(b) }
+func isDigit(b byte) bool { return '0' <= b && b <= '9' }
+func isLetter(b byte) bool {
+	b |= 0x20
+	return 'a' <= b && b <= 'z'
+}
+
+// candidate is a secret before overlaps are settled.
+type candidate struct {
+	rule       string
+	start, end int
+	exact      bool // the rule knows the form of the secret, not only its surroundings
+}
+
+// scanner is one pass over one text.
+type scanner struct {
+	text string
+	seen []candidate
+	// exactEnd and looseEnd say how far the text is already covered, so that
+	// words inside a finding are not looked at again.
+	exactEnd, looseEnd int
+	runs               [charsets]struct{ from, to int }
+	work               int // bytes read behind words; a test holds it linear
+}
+
+func (c *scanner) scan() {
+	state := uint16(0)
+	for i := 0; i < len(c.text); i++ {
+		state = lexicon.step(state, c.text[i])
+		for w := lexicon.last[state]; w != 0; w = lexicon.more[w-1] {
+			c.hit(&triggers[w-1], i+1)
+		}
+	}
+}
+
+// hit runs the rule of a word that ends at end.
+func (c *scanner) hit(t *trigger, end int) {
+	at := end - len(t.word)
+	if at < c.exactEnd {
+		return
+	}
+	switch t.kind {
+	case tokenWord:
+		c.token(t, at, end)
+	case jwtWord:
+		c.jwt(at)
+	case urlWord:
+		c.url(at, end)
+	case pemWord:
+		c.pem(at, end)
+	case schemeWord:
+		c.authorization(t, at, end)
+	case userFlagWord:
+		c.userFlag(end)
+	case keyWord:
+		c.assignment(t, at, end)
+	}
+}
+
+func (c *scanner) add(rule string, start, end int) {
+	c.seen = append(c.seen, candidate{rule, start, end, true})
+	c.exactEnd = max(c.exactEnd, end)
+}
+
+func (c *scanner) addLoose(rule string, start, end int) {
+	c.seen = append(c.seen, candidate{rule, start, end, false})
+	c.looseEnd = max(c.looseEnd, end)
+}
+
+// run returns the end of the bytes of set that start at i. It remembers the
+// last run of each set: in "sk-sk-sk-…" every word starts inside the same run,
+// and reading it again for each would be quadratic.
+func (c *scanner) run(i int, set charset) int {
+	last := &c.runs[set]
+	if last.from <= i && i < last.to {
+		return last.to
+	}
+	end := i
+	for end < len(c.text) && member[c.text[end]]>>set&1 != 0 {
+		end++
+	}
+	c.work += end - i + 1
+	if end > i {
+		last.from, last.to = i, end
+	}
+	return end
+}
+
+// startsWord says whether a token may start at i: the byte before is no letter
+// or digit, or it is the tail of an escape such as \n, \u003d or %3D (JSON and
+// URLs inside text).
+func (c *scanner) startsWord(i int) bool {
+	s := c.text
+	if i == 0 || !isAlnum(s[i-1]) {
+		return true
+	}
+	escape := func(back int, intro string) bool {
+		return i >= back && strings.HasPrefix(s[i-back:], intro)
+	}
+	return escape(2, `\`) || escape(3, "%") || escape(6, `\u`)
+}
+
+// findings settles overlaps: one finding covers them, and a rule that knows
+// the form of the secret gives it its name.
+func (c *scanner) findings() []guards.Finding {
+	if len(c.seen) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(c.seen, func(a, b candidate) int { return cmp.Compare(a.start, b.start) })
+	merged := c.seen[:1]
+	for _, next := range c.seen[1:] {
+		last := &merged[len(merged)-1]
+		if next.start >= last.end {
+			merged = append(merged, next)
+			continue
+		}
+		if next.exact && !last.exact {
+			last.rule, last.exact = next.rule, true
+		}
+		last.end = max(last.end, next.end)
+	}
+	found := make([]guards.Finding, len(merged))
+	for i, m := range merged {
+		found[i] = guards.Finding{
+			Guard: Name, Rule: m.rule, Label: label[m.rule],
+			Start: m.start, End: m.end, Score: 1,
+		}
+	}
+	return found
+}
