@@ -38,6 +38,8 @@ type Options struct {
 	Pipeline *pipeline.Pipeline
 	Hosts    []string // accepted Host values: host, or host:port
 	Origins  []string // accepted Origin values
+	// MaxHeaders bounds the header block of a request, in bytes. Zero does not.
+	MaxHeaders int
 	// Metadata is the protected-resource metadata that challenges point to. Nil
 	// where nobody is authenticated.
 	Metadata *oauthex.ProtectedResourceMetadata
@@ -164,6 +166,9 @@ func header(r *http.Request, name string) pipeline.Header {
 // refusal is what HTTP alone is reason enough to refuse, or nil.
 func (h *Handler) refusal(r *http.Request) *pipeline.Rejection {
 	switch {
+	case h.opts.MaxHeaders > 0 && headerBytes(r) > h.opts.MaxHeaders:
+		return &pipeline.Rejection{Outcome: pipeline.Limited, Code: pipeline.CodeSize, Reason: "header-size", Status: http.StatusRequestHeaderFieldsTooLarge,
+			Public: "the request headers exceed the size limit"}
 	case !h.hostAllowed(r):
 		return &pipeline.Rejection{Outcome: pipeline.ProtocolRejected, Code: pipeline.CodeOrigin, Reason: "host", Status: http.StatusForbidden,
 			Public: "this Host is not served; add it to allowed_hosts, or set public_url"}
@@ -178,6 +183,18 @@ func (h *Handler) refusal(r *http.Request) *pipeline.Rejection {
 			Public: "the body must be application/json, not encoded"}
 	}
 	return nil
+}
+
+// headerBytes is the size of the header block as HTTP/1.1 writes it, line breaks
+// included.
+func headerBytes(r *http.Request) int {
+	n := len(r.Method) + len(" ") + len(r.RequestURI) + len(" HTTP/1.1\r\n") + len("Host: \r\n") + len(r.Host) + len("\r\n")
+	for name, values := range r.Header {
+		for _, v := range values {
+			n += len(name) + len(": ") + len(v) + len("\r\n")
+		}
+	}
+	return n
 }
 
 func isJSON(r *http.Request) bool {

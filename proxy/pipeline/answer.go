@@ -129,15 +129,20 @@ func challenge(r *Rejection) *Challenge {
 	return nil
 }
 
-// id returns the request's id as it was sent, or null.
+// id returns the request's id as it was sent, or null. An id that holds the
+// credential is not sent back.
 func (c *Call) id() []byte {
+	var id []byte
 	switch {
-	case c.Msg != nil && c.Msg.ID != wire.Absent:
-		return c.Msg.Value(c.Msg.ID)
-	case c.Msg != nil:
+	case c.Msg == nil:
+		id = wire.FindID(c.head)
+	case c.Msg.ID != wire.Absent:
+		id = c.Msg.Value(c.Msg.ID)
+	}
+	if id == nil || c.carries(string(id)) || c.Msg != nil && c.carries(c.Msg.Text(c.Msg.ID)) {
 		return []byte("null")
 	}
-	return wire.FindID(c.head)
+	return id
 }
 
 func errorBody(c *Call, r *Rejection) []byte {

@@ -16,6 +16,9 @@ func (p *Pipeline) authenticate(ctx context.Context, c *Call) error {
 	if err := p.verify(ctx, c); err != nil {
 		return err
 	}
+	if err := c.checkCredential(); err != nil {
+		return err
+	}
 	if c.Era == Modern || c.Head.Session == "" {
 		return nil // 2026-07-28 has no sessions; the header is ignored there
 	}
@@ -40,6 +43,7 @@ func (p *Pipeline) verify(ctx context.Context, c *Call) error {
 		return nil
 	}
 	token, err := c.token()
+	c.presented = token.Reveal()
 	if err == nil {
 		c.Principal, err = p.opts.Authenticator.Authenticate(ctx, token)
 	}

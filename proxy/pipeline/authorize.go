@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"context"
-	"sync"
 
 	"mcp-sidecar/guards"
 	"mcp-sidecar/policy"
@@ -84,38 +83,4 @@ func (p *Pipeline) visible(c *Call, tool string) bool {
 		entry = policy.Default(p.opts.Server, tool)
 	}
 	return p.opts.Policy.Decide(c.subject(), entry.Permission).Allowed
-}
-
-// quota counts calls in flight per principal.
-type quota struct {
-	mu    sync.Mutex
-	calls map[string]int
-}
-
-func (q *quota) take(c *Call, limit int) bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	key := c.Principal.Key()
-	if q.calls[key] >= limit {
-		return false
-	}
-	if q.calls == nil {
-		q.calls = map[string]int{}
-	}
-	q.calls[key]++
-	c.holdsQuota = true
-	return true
-}
-
-func (q *quota) release(c *Call) {
-	if !c.holdsQuota {
-		return
-	}
-	c.holdsQuota = false
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	key := c.Principal.Key()
-	if q.calls[key]--; q.calls[key] == 0 {
-		delete(q.calls, key)
-	}
 }

@@ -88,6 +88,8 @@ type Call struct {
 	method       *method
 	rule         ToolRule
 	tool         toolInfo
+	presented    string   // the credential, where it must not turn up
+	forms        []string // the same, as it may be disguised
 	verified     bool
 	destructive  bool
 	holdsQuota   bool

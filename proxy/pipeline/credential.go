@@ -2,47 +2,50 @@ package pipeline
 
 import (
 	"encoding/base64"
-	"net/url"
 	"slices"
 	"strings"
-
-	"mcp-sidecar/proxy/wire"
 )
 
-// checkCredential blocks a message that carries its own credential: forwarded, it
-// would reach the upstream after all.
+// checkCredential blocks a message that carries its own credential in its body:
+// forwarded, it would reach the upstream after all.
 func (c *Call) checkCredential() error {
-	token, err := c.token()
-	if err != nil || c.Msg.Params == wire.Absent {
-		return nil // nothing usable was presented, and authentication has judged that
+	if c.Msg == nil {
+		return nil
 	}
-	credential := token.Reveal()
-	var forms []string
-	for i := c.Msg.Params; i < int(c.Msg.Nodes[c.Msg.Params].Next); i++ {
-		for _, text := range [...]string{c.Msg.Text(i), c.Msg.Name(i)} {
-			if len(text) < len(credential) {
-				continue // every form is at least as long
-			}
-			if forms == nil {
-				forms = credentialForms(credential)
-			}
-			if slices.ContainsFunc(forms, func(f string) bool { return strings.Contains(text, f) }) {
-				return blocked("credential", "credential-in-argument", "blocked: the message contains the credential it was sent with (credential-in-argument)")
-			}
+	for i := range c.Msg.Nodes {
+		if c.carries(c.Msg.Text(i)) || c.carries(c.Msg.Name(i)) {
+			return blocked("credential", "credential-in-argument", "blocked: the message contains the credential it was sent with (credential-in-argument)")
 		}
 	}
 	return nil
 }
 
-// credentialForms returns what a text that carries credential contains: the
-// credential as it is, percent-encoded, or inside Base64. The outer characters
-// of a Base64 text depend on what stands around the credential; what is in
-// between does not, for each of the three ways in which it can be aligned.
+// carries says whether text contains the credential that was presented: as it
+// is, percent-encoded, or inside Base64.
+func (c *Call) carries(text string) bool {
+	if c.presented == "" || len(text) < len(c.presented) {
+		return false // every form is at least as long
+	}
+	if c.forms == nil {
+		c.forms = credentialForms(c.presented)
+	}
+	contains := func(form string) bool { return strings.Contains(text, form) }
+	if slices.ContainsFunc(c.forms, contains) {
+		return true
+	}
+	if strings.IndexByte(text, '%') >= 0 {
+		text = percentDecoded(text)
+		return slices.ContainsFunc(c.forms, contains)
+	}
+	return false
+}
+
+// credentialForms returns what a text that carries credential contains. The
+// outer characters of a Base64 text depend on what stands around the
+// credential; what is in between does not, for each of the three ways in which
+// it can be aligned.
 func credentialForms(credential string) []string {
 	forms := []string{credential}
-	if escaped := url.QueryEscape(credential); escaped != credential {
-		forms = append(forms, escaped)
-	}
 	for shift := range min(3, len(credential)) {
 		inner := credential[shift:]
 		inner = inner[:len(inner)/3*3]
@@ -55,4 +58,33 @@ func credentialForms(credential string) []string {
 		}
 	}
 	return forms
+}
+
+// percentDecoded undoes every %XX that is one, whatever its case, and leaves the
+// rest: encoders differ in what they escape.
+func percentDecoded(s string) string {
+	b := make([]byte, 0, len(s))
+	for i := 0; i < len(s); i++ {
+		if s[i] == '%' && i+2 < len(s) {
+			high, ok := hexDigit(s[i+1])
+			low, also := hexDigit(s[i+2])
+			if ok && also {
+				b = append(b, high<<4|low)
+				i += 2
+				continue
+			}
+		}
+		b = append(b, s[i])
+	}
+	return string(b)
+}
+
+func hexDigit(c byte) (byte, bool) {
+	switch {
+	case '0' <= c && c <= '9':
+		return c - '0', true
+	case 'a' <= c|0x20 && c|0x20 <= 'f':
+		return c | 0x20 - 'a' + 10, true
+	}
+	return 0, false
 }

@@ -18,7 +18,7 @@ func (p *Pipeline) execute(ctx context.Context, c *Call) error {
 		return failed(errors.New("a request of the upstream passed the method table"))
 	}
 	if c.destructive && c.isRequest() {
-		if err := p.opts.Recorder.Record(p.intent(c)); err != nil {
+		if err := p.write(p.intent(c)); err != nil {
 			return unavailable("audit", err)
 		}
 	}

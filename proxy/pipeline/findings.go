@@ -10,9 +10,16 @@ import (
 	"mcp-sidecar/proxy/wire"
 )
 
+// shortestSecret bounds the names that are looked at; the names of protocols are
+// shorter, and secrets are not.
+const shortestSecret = 12
+
 // memberName blocks a message whose structure spells out a secret: a name cannot
 // be redacted without changing what the structure means.
 func (o *output) memberName(name string) {
+	if len(name) < shortestSecret {
+		return
+	}
 	for gi, g := range o.p.opts.Output {
 		if o.modes[gi] == guards.Off {
 			continue

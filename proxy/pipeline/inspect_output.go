@@ -143,7 +143,7 @@ func (o *output) notification() {
 	}
 	for i := range m.Children(m.Params) {
 		switch m.Name(i) {
-		case "progressToken", "requestId":
+		case "progressToken": // the client's own
 		case "message", "data":
 			o.strings(i, guards.Text{Kind: guards.Notification, Source: o.source()})
 		default:
@@ -247,10 +247,10 @@ func (o *output) strings(i int, t guards.Text) {
 		if m.Nodes[n].NameEnd != 0 {
 			t.Member = m.Name(n) // an array's strings belong to the array's member
 		}
-		if n > i && m.Nodes[n].NameEnd != 0 {
+		if m.Nodes[n].NameEnd != 0 {
 			o.memberName(t.Member)
 		}
-		if m.Nodes[n].Kind != '"' || opaque[t.Member] {
+		if m.Nodes[n].Kind != '"' {
 			continue
 		}
 		leaf := t
@@ -260,10 +260,6 @@ func (o *output) strings(i int, t guards.Text) {
 		o.text(n, leaf)
 	}
 }
-
-// opaque are members that the upstream wants back as they are; a reader makes
-// nothing of them.
-var opaque = map[string]bool{"nextCursor": true, "cursor": true, "progressToken": true, "requestState": true}
 
 // source names the origin of the call's results for the delimiters.
 func (o *output) source() string {

@@ -30,7 +30,8 @@ func (o *output) toolList() error {
 		}
 	}
 	for i := range m.Children(m.Result) {
-		if i != list {
+		// The upstream wants its cursor back as it is.
+		if i != list && m.Name(i) != "nextCursor" {
 			o.strings(i, guards.Text{Kind: guards.Metadata, Wrap: guards.WrapOff})
 		}
 	}
@@ -81,7 +82,7 @@ func (o *output) tool(t int) {
 func (o *output) definition(i int, t guards.Text) {
 	m := o.m
 	for n := i; n < int(m.Nodes[i].Next); n++ {
-		if n > i && m.Nodes[n].NameEnd != 0 {
+		if m.Nodes[n].NameEnd != 0 {
 			o.memberName(m.Name(n))
 		}
 		if m.Nodes[n].Kind != '"' {

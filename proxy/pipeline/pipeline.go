@@ -60,6 +60,7 @@ type Pipeline struct {
 	sessions  *sessions
 	inventory *inventory
 	quota     quota
+	calls     inFlight
 	closing   context.Context
 	close     context.CancelFunc
 }
@@ -73,8 +74,15 @@ func New(o Options) *Pipeline {
 	return p
 }
 
-// Close ends the calls that outlive their client's connection.
-func (p *Pipeline) Close() { p.close() }
+// Close ends the calls that outlive their client's connection, and waits for a
+// while until every call has been recorded.
+func (p *Pipeline) Close() {
+	p.close()
+	p.calls.wait(closeTime)
+}
+
+// closeTime is how long Close waits.
+const closeTime = 5 * time.Second
 
 type stage struct {
 	name string
@@ -97,6 +105,8 @@ func (p *Pipeline) stages() [5]stage {
 // before the terminal answer leaves, on every path, panics included.
 func (p *Pipeline) Handle(ctx context.Context, c *Call, out Sink) {
 	c.begin(p.opts.Now(), out)
+	p.calls.enter()
+	defer p.calls.leave()
 	defer p.finish(c, out)
 	for _, s := range p.stages() {
 		c.Stage = s.name
@@ -119,7 +129,7 @@ func (p *Pipeline) finish(c *Call, out Sink) {
 	}
 	p.release(c)
 	answer := p.answer(c)
-	if err := p.opts.Recorder.Record(p.record(c, answer)); err != nil {
+	if err := p.write(p.record(c, answer)); err != nil {
 		p.opts.Log.Error("audit record could not be written; the answer is withheld", "audit_id", c.ID, "error", err)
 		c.reject(unavailable("audit", err))
 		p.release(c)
@@ -129,6 +139,16 @@ func (p *Pipeline) finish(c *Call, out Sink) {
 		p.opts.Log.Warn("message refused", "audit_id", c.ID, "stage", c.Stage, "outcome", c.Outcome.String(), "cause", p.opts.Redact(c.refusal.Cause.Error()))
 	}
 	out.Answer(answer)
+}
+
+// write records e. A recorder that panics has recorded nothing.
+func (p *Pipeline) write(e audit.Event) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("panic of type %T", v)
+		}
+	}()
+	return p.opts.Recorder.Record(e)
 }
 
 // release gives back what the call held while it ran, and the session that a

@@ -36,8 +36,7 @@ func (p *Pipeline) receive(ctx context.Context, c *Call) error {
 		if c.Head.Session == "" {
 			return malformed(wire.CodeInvalidRequest, "session", "no session is named")
 		}
-		c.Version = c.Head.Version.Value
-		return nil
+		return c.endVersion()
 	}
 	raw, err := p.read(ctx, c)
 	if err != nil {
@@ -58,6 +57,19 @@ func (p *Pipeline) receive(ctx context.Context, c *Call) error {
 		return err
 	}
 	return c.classify()
+}
+
+// endVersion checks the one header that goes upstream when a session is ended.
+func (c *Call) endVersion() error {
+	header := c.Head.Version
+	switch {
+	case header.Several:
+		return mismatch("header mismatch: MCP-Protocol-Version is sent more than once")
+	case header.Present && !slices.Contains(legacyRevisions, header.Value):
+		return unsupported(header.Value)
+	}
+	c.Version = header.Value
+	return nil
 }
 
 func (c *Call) bodyReader() io.Reader {
@@ -151,13 +163,18 @@ func eraOf(revision string) Era {
 }
 
 func unsupported(requested string) *Rejection {
-	if len(requested) > 32 {
-		requested = requested[:32]
-	}
 	r := malformed(wire.CodeUnsupported, "version", "unsupported protocol version")
 	r.Status = 400
-	r.Data = `"supported":["` + strings.Join(revisions, `","`) + `"],"requested":` + string(wire.Quote(nil, requested))
+	r.Data = `"supported":["` + strings.Join(revisions, `","`) + `"]`
+	if isRevision(requested) {
+		r.Data += `,"requested":"` + requested + `"`
+	}
 	return r
+}
+
+// isRevision says whether s looks like one, so that nothing else is echoed.
+func isRevision(s string) bool {
+	return len(s) == len(revisionModern) && strings.Trim(s, "0123456789-") == ""
 }
 
 // agreeHeaders compares the mirrored headers with the body (MCP 2026-07-28,

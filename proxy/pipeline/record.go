@@ -13,7 +13,7 @@ func (p *Pipeline) record(c *Call, a *Answer) audit.Event {
 	e := audit.Event{
 		Time: p.opts.Now(), ID: c.ID, Parent: c.Parent, Phase: audit.PhaseOutcome,
 		Direction: c.Dir.String(), Transport: c.Transport, Upstream: p.opts.Server,
-		Version: c.Version, Kind: c.kindName(), Method: c.Method, Name: c.Target,
+		Version: c.clean(c.Version), Kind: c.kindName(), Method: c.clean(c.Method), Name: c.clean(c.Target),
 		Issuer: c.Principal.Issuer, Subject: c.Principal.Subject, ClientID: c.Principal.ClientID,
 		Scopes: c.Principal.Scopes, Roles: c.Principal.Roles,
 		Stage: c.Stage, Outcome: c.Outcome.String(), Code: a.Code, Rule: c.decision,
@@ -31,6 +31,14 @@ func (p *Pipeline) record(c *Call, a *Answer) audit.Event {
 		}
 	}
 	return e
+}
+
+// clean drops a text of the client's that holds its credential.
+func (c *Call) clean(text string) string {
+	if c.carries(text) {
+		return "[credential]"
+	}
+	return text
 }
 
 func (c *Call) kindName() string {

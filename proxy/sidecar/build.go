@@ -322,7 +322,7 @@ func (s *Sidecar) handler() http.Handler {
 	if public == "" {
 		public = "http://" + s.listener.Addr().String()
 	}
-	o := front.Options{Pipeline: s.pipeline, Hosts: slices.Clone(s.cfg.AllowedHosts), Origins: s.cfg.AllowedOrigins}
+	o := front.Options{Pipeline: s.pipeline, Hosts: slices.Clone(s.cfg.AllowedHosts), Origins: s.cfg.AllowedOrigins, MaxHeaders: int(s.cfg.Limits.Headers)}
 	if u, err := url.Parse(public); err == nil {
 		o.Hosts = append(o.Hosts, u.Host)
 	}

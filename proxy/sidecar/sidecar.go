@@ -79,8 +79,10 @@ func (s *Sidecar) Listen() error {
 		Handler:           s.handler(),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    int(s.cfg.Limits.Headers),
-		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
+		// The limit itself is front's, whose refusal has a JSON-RPC body; this one
+		// only keeps the rest bounded.
+		MaxHeaderBytes: 4 * int(s.cfg.Limits.Headers),
+		ErrorLog:       slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 		// No WriteTimeout: it would cut streams. Each write has a deadline instead.
 	}
 	return nil
