@@ -28,7 +28,7 @@ func (s wordSet) has(word uint16) bool { return s[word>>6]>>(word&63)&1 != 0 }
 // dictionary knows every word that a phrase uses.
 type dictionary struct {
 	words   map[string]uint16
-	lengths [256]uint32 // first byte → lengths of the words that start with it, one bit each
+	lengths [1024]uint32 // lengths of the words with the same ends, one bit each
 	phrases []phrase
 	endings [][]uint16 // word → phrases that it can end
 	leadIn  wordSet
@@ -40,11 +40,14 @@ var vocabulary = buildVocabulary()
 // lookup returns the index of a word of n folded bytes, 0 if it is unknown. The
 // lengths keep most words of a text from being hashed.
 func (d *dictionary) lookup(word []byte, n int) uint16 {
-	if n > longest || d.lengths[word[0]]>>n&1 == 0 {
+	if n > longest || d.lengths[ends(word[0], word[n-1])]>>n&1 == 0 {
 		return 0
 	}
 	return d.words[string(word)]
 }
+
+// ends mixes the first and the last byte of a word into an index of lengths.
+func ends(first, last byte) int { return (int(first)*33 + int(last)) & 1023 }
 
 // buildVocabulary compiles the tables of rules.go. A mistake in them is a
 // mistake in the program, so it panics.
@@ -84,7 +87,7 @@ func (d *dictionary) index(word string) uint16 {
 	}
 	n := uint16(len(d.words) + 1)
 	d.words[word] = n
-	d.lengths[word[0]] |= 1 << len(word)
+	d.lengths[ends(word[0], word[len(word)-1])] |= 1 << len(word)
 	return n
 }
 

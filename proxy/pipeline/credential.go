@@ -33,11 +33,27 @@ func (c *Call) carries(text string) bool {
 	if slices.ContainsFunc(c.forms, contains) {
 		return true
 	}
-	if strings.IndexByte(text, '%') >= 0 {
+	if percentEncoded(text) {
 		text = percentDecoded(text)
 		return slices.ContainsFunc(c.forms, contains)
 	}
 	return false
+}
+
+// percentEncoded says whether there is a %XX in s; a bare % is ordinary prose.
+func percentEncoded(s string) bool {
+	for {
+		i := strings.IndexByte(s, '%')
+		if i < 0 || i+2 >= len(s) {
+			return false
+		}
+		_, ok := hexDigit(s[i+1])
+		_, also := hexDigit(s[i+2])
+		if ok && also {
+			return true
+		}
+		s = s[i+1:]
+	}
 }
 
 // credentialForms returns what a text that carries credential contains. The
