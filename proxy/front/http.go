@@ -100,14 +100,15 @@ func notFound(w http.ResponseWriter) {
 }
 
 func (h *Handler) serveMCP(w http.ResponseWriter, r *http.Request, rc *http.ResponseController) {
+	in := &body{r: r.Body, rc: rc, read: r.ContentLength == 0}
 	c := &pipeline.Call{
 		Transport: "http",
 		Head:      head(r),
-		Body:      pipeline.Body{Reader: &body{r: r.Body, rc: rc}, Size: r.ContentLength},
+		Body:      pipeline.Body{Reader: in, Size: r.ContentLength},
 		Verb:      verb(r.Method),
 		Refused:   h.refusal(r),
 	}
-	h.opts.Pipeline.Handle(r.Context(), c, &sink{w: w, rc: rc, metadata: h.opts.MetadataURL})
+	h.opts.Pipeline.Handle(r.Context(), c, &sink{w: w, rc: rc, in: in, metadata: h.opts.MetadataURL})
 }
 
 func verb(method string) wire.Verb {
@@ -123,13 +124,15 @@ func verb(method string) wire.Verb {
 // body clears the read deadline once the body has been read: left in place, it
 // would later look like a client that went away.
 type body struct {
-	r  io.Reader
-	rc *http.ResponseController
+	r    io.Reader
+	rc   *http.ResponseController
+	read bool // to its end
 }
 
 func (b *body) Read(p []byte) (int, error) {
 	n, err := b.r.Read(p)
 	if err != nil {
+		b.read = true
 		_ = b.rc.SetReadDeadline(time.Time{})
 	}
 	return n, err
@@ -211,6 +214,7 @@ func isJSON(r *http.Request) bool {
 type sink struct {
 	w         http.ResponseWriter
 	rc        *http.ResponseController
+	in        *body
 	metadata  string
 	streaming bool
 }
@@ -262,6 +266,10 @@ func (s *sink) Answer(a *pipeline.Answer) {
 	h := s.w.Header()
 	if a.Outcome != pipeline.Allowed {
 		h.Del("Mcp-Session-Id") // the session that the call opened has ended with it
+	}
+	if !s.in.read {
+		// Without this the refusal would wait until the rest of the body has come.
+		h.Set("Connection", "close")
 	}
 	if a.Challenge != nil {
 		h.Set("WWW-Authenticate", challenge(a.Challenge, s.metadata))

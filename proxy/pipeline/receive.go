@@ -56,7 +56,17 @@ func (p *Pipeline) receive(ctx context.Context, c *Call) error {
 	if err := c.agreeHeaders(); err != nil {
 		return err
 	}
-	return c.classify()
+	err = c.classify()
+	if err != nil && c.Msg.Kind == wire.Notification {
+		// Whoever may speak at all has a notification that is not admitted dropped
+		// in silence: an error without an id would answer nothing. Strangers learn
+		// that they are strangers.
+		if refusal := p.verify(ctx, c); refusal != nil {
+			c.Stage = "authenticate"
+			return refusal
+		}
+	}
+	return err
 }
 
 // endVersion checks the one header that goes upstream when a session is ended.

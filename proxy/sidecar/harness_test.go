@@ -109,20 +109,21 @@ const demoInventory = `[
 
 // rig is a running sidecar with everything around it.
 type rig struct {
-	t        testing.TB
-	sidecar  *Sidecar
-	clock    *clock
-	issuer   *issuer.Issuer
-	up       *fakeUpstream
-	url      string
-	auditLog string
-	stderr   *buffer
-	answers  *buffer // everything that clients received
-	cancel   context.CancelFunc
-	done     chan error
-	tokens   map[string]string
-	read     int // bytes of the audit file that records has returned
-	http     *http.Client
+	t         testing.TB
+	sidecar   *Sidecar
+	clock     *clock
+	issuer    *issuer.Issuer
+	up        *fakeUpstream
+	url       string
+	issuerURL string
+	auditLog  string
+	stderr    *buffer
+	answers   *buffer // everything that clients received
+	cancel    context.CancelFunc
+	done      chan error
+	tokens    map[string]string
+	read      int // bytes of the audit file that records has returned
+	http      *http.Client
 }
 
 // buffer is a bytes.Buffer for many writers.
@@ -216,7 +217,7 @@ func (r *rig) config(s setup) *config.Config {
 		s.preset = "balanced"
 	}
 	if !strings.Contains(s.extra, "audit:") {
-		s.extra += "\naudit: { file: audit.jsonl, sync: false }\n"
+		s.extra += "\naudit: { file: audit.jsonl }\n"
 	}
 	text := fmt.Sprintf(`version: 1
 preset: %s
@@ -232,11 +233,11 @@ auth:
   audience: [doc-server]
   introspection: [{ issuer: %q, url: %q, client_id: mcp-sidecar, client_secret_file: introspection.secret, allow_loopback_http: true }]
 policy: { file: policy.csv }
-tools:%s`, r.startIssuer(s.introspect), r.introspectURL(), s.tools)
+tools:%s`, r.startIssuer(s.introspect), r.issuerURL+"/introspect", s.tools)
 	}
 	cfg, err := config.Parse(filepath.Join(dir, "sidecar.yaml"), []byte(text))
 	if err != nil {
-		t.Fatalf("%v\n%s", err, text)
+		t.Fatal(err)
 	}
 	cfg.InsecureNoAuth = s.open
 	if cfg.DNS.Hosts == nil {
@@ -251,7 +252,7 @@ tools:%s`, r.startIssuer(s.introspect), r.introspectURL(), s.tools)
 		s.change(cfg)
 	}
 	if problems := cfg.Validate(); len(problems) > 0 {
-		t.Fatalf("%v\n%s", problems, text)
+		t.Fatal(problems)
 	}
 	r.auditLog = filepath.Join(dir, "audit.jsonl")
 	return cfg
@@ -269,11 +270,9 @@ func (r *rig) startIssuer(introspect http.HandlerFunc) string {
 	}
 	server.Start()
 	r.t.Cleanup(server.Close)
-	r.tokens["issuer"] = server.URL
+	r.issuerURL = name
 	return name
 }
-
-func (r *rig) introspectURL() string { return r.tokens["issuer"] + "/introspect" }
 
 // noNames knows no host.
 type noNames struct{}
@@ -479,7 +478,7 @@ func (r *rig) checkCanaries() {
 		r.t.Fatal(err)
 	}
 	for name, token := range r.tokens {
-		if name == "issuer" || len(token) < 16 {
+		if len(token) < 16 {
 			continue
 		}
 		for where, text := range map[string]string{
