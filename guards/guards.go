@@ -41,6 +41,7 @@ const (
 	Instructions             // the server's instructions
 	Notification             // a string of a notification: progress message, log data
 	Metadata                 // any other string: names, titles, URIs, _meta values
+	Binary                   // bytes in Base64: only secrets in plain text are looked for
 )
 
 // Wrap says when untrusted content is put between delimiters.
@@ -90,9 +91,10 @@ const (
 )
 
 // Arg is one value inside a call's arguments. Containers come before what they
-// hold.
+// hold. Numbers and literals inside an array stand for one another: an array that
+// has any is followed by one Arg of kind Number without a value.
 type Arg struct {
-	Path   string  // where it stands: "url", "options.url", "urls[0]"
+	Path   string  // where it stands: "url", "options.url", "urls[]"; "…" when that would be long
 	Name   string  // the member name nearest above it: "url", "url", "urls"
 	Kind   ArgKind // its JSON type
 	Value  string  // a string decoded, a number or literal as written; empty for containers
@@ -106,6 +108,7 @@ type Call struct {
 	Args        []Arg
 	ReadOnly    bool // annotations.readOnlyHint is true
 	Destructive bool // annotations.destructiveHint is true, or nothing is known of the tool
+	Unknown     bool // nothing is known of the tool, so no Arg has a Format
 }
 
 // Edit replaces one first-level argument by a constant that the guard chose.

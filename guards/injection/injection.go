@@ -37,6 +37,9 @@ func (Guard) Name() string { return Name }
 // Find implements [guards.Output]. The operator vouches for a trusted text's
 // meaning, but not for its bytes: look-alike delimiters are reported in it too.
 func (Guard) Find(t guards.Text) []guards.Finding {
+	if t.Kind == guards.Binary {
+		return nil
+	}
 	var seen sightings
 	findBreakout(t.Value, &seen)
 	if !t.Trusted {

@@ -13,6 +13,9 @@ import (
 // where t.Wrap asks for it. Nothing else is altered or taken away: a reader can
 // see what was sent.
 func (Guard) Change(t guards.Text, found []guards.Finding) string {
+	if t.Kind == guards.Binary {
+		return t.Value
+	}
 	text := defuse(t.Value)
 	if t.Trusted || t.Wrap == guards.WrapOff || t.Wrap == guards.WrapFlagged && len(found) == 0 {
 		return text

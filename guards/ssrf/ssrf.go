@@ -82,7 +82,7 @@ func (g *Guard) Name() string { return Name }
 // Inspect blocks c when one of its URLs is refused. All URLs are examined
 // before the first name is looked up.
 func (g *Guard) Inspect(ctx context.Context, c *guards.Call) guards.Decision {
-	judge := judgeUnbound
+	judge := func(a *guards.Arg) (Target, *guards.Block) { return judgeUnbound(a, c.Unknown) }
 	if bound, ok := g.tools[c.Tool]; ok {
 		judge = func(a *guards.Arg) (Target, *guards.Block) { return judgeBound(a, bound) }
 	}
@@ -142,18 +142,29 @@ func judgeBound(a *guards.Arg, bound map[string]Rule) (Target, *guards.Block) {
 }
 
 // isElement reports whether a stands in the first-level array that it is named
-// after: "urls[0]".
+// after: "urls[]".
 func isElement(a *guards.Arg) bool {
 	rest, ok := strings.CutPrefix(a.Path, a.Name)
 	return ok && strings.HasPrefix(rest, "[")
 }
 
-// judgeUnbound examines a if it looks like a URL that the upstream may fetch.
-func judgeUnbound(a *guards.Arg) (Target, *guards.Block) {
-	if a.Kind != guards.String || !(isURLFormat(a.Format) || isURLName(a.Name)) {
+// judgeUnbound examines a if it looks like a URL that the upstream may fetch. Of
+// a tool of which nothing is known, any argument may be one.
+func judgeUnbound(a *guards.Arg, unknown bool) (Target, *guards.Block) {
+	if a.Kind != guards.String {
 		return Target{}, nil
 	}
-	return examineLoose(a.Value)
+	if isURLFormat(a.Format) || isURLName(a.Name) || unknown && isWholeURL(a.Value) {
+		return examineLoose(a.Value)
+	}
+	return Target{}, nil
+}
+
+// isWholeURL says whether s is a URL and nothing else, as opposed to prose with
+// one in it.
+func isWholeURL(s string) bool {
+	s = strings.TrimSpace(s)
+	return strings.Contains(s, "://") && !strings.ContainsFunc(s, unicode.IsSpace)
 }
 
 func isURLFormat(format string) bool {

@@ -137,7 +137,7 @@ func (s *answerSink) Message(ev wire.Event) error {
 	case s.c.lostSession():
 		return wire.ErrDone // whatever the body says
 	case len(ev.Data) == 0:
-		return s.pass(ev) // sets an event id or a delay only
+		return nil // sets an event id or a delay only
 	}
 	m, err := wire.Scan(ev.Data, s.p.opts.Limits.Answer)
 	if err != nil {
@@ -150,14 +150,14 @@ func (s *answerSink) Message(ev wire.Event) error {
 		s.p.fromUpstream(s, m)
 		return nil
 	}
-	return s.notification(m, ev)
+	return s.notification(m)
 }
 
 // notification passes on what belongs to the request on whose stream it came. It
 // is counted in that call's record.
-func (s *answerSink) notification(m *wire.Message, ev wire.Event) error {
+func (s *answerSink) notification(m *wire.Message) error {
 	c := s.c
-	if !c.isRequest() || lookup(FromUpstream, m.Kind, m.Method, c.Era) == nil {
+	if !c.isRequest() || lookup(FromUpstream, m.Kind, m.Method, c.Era) == nil || !c.owns(m) {
 		c.dropped++
 		return nil
 	}
@@ -169,8 +169,20 @@ func (s *answerSink) notification(m *wire.Message, ev wire.Event) error {
 		return err // what came before cannot be recalled; the rest is withheld
 	}
 	c.events++
-	ev.Data = body
-	return s.pass(ev)
+	// Event names mean nothing in MCP. Event ids would promise that the stream can
+	// be resumed, which takes a GET that is not served yet.
+	return s.pass(wire.Event{Data: body})
+}
+
+// owns says whether a progress notification names the token that c's request
+// gave out. Another one may belong to another request, whose state this is not.
+func (c *Call) owns(m *wire.Message) bool {
+	if m.Method != "notifications/progress" {
+		return true
+	}
+	said := m.At(m.Params, "progressToken")
+	asked := c.Msg.At(c.Msg.Params, "_meta", "progressToken")
+	return said != wire.Absent && asked != wire.Absent && sameScalar(m, said, c.Msg, asked)
 }
 
 func (s *answerSink) response(m *wire.Message) error {
@@ -179,7 +191,7 @@ func (s *answerSink) response(m *wire.Message) error {
 		return upstreamFailed("unexpected", errors.New("the upstream answered a message that is no request"))
 	}
 	own := m.ID == wire.Absent || m.Nodes[m.ID].Kind == 'n' // an error whose sender could not read our id
-	if !own && !sameID(m, c.Msg) {
+	if !own && !sameScalar(m, m.ID, c.Msg, c.Msg.ID) {
 		return upstreamFailed("wrong-id", errors.New("the upstream answered another request"))
 	}
 	body, err := s.p.inspectOutput(c, m)
@@ -190,22 +202,22 @@ func (s *answerSink) response(m *wire.Message) error {
 	return wire.ErrDone
 }
 
-// sameID compares ids by value: an upstream may write 1 as 1.0, or escape
-// another way, though few do.
-func sameID(a, b *wire.Message) bool {
-	x, y := a.Value(a.ID), b.Value(b.ID)
-	if string(x) == string(y) {
-		return true
-	}
-	if a.Nodes[a.ID].Kind != b.Nodes[b.ID].Kind {
+// sameScalar compares strings and numbers by value: an upstream may write 1 as
+// 1.0, or escape another way, though few do.
+func sameScalar(a *wire.Message, i int, b *wire.Message, j int) bool {
+	x, y := a.Value(i), b.Value(j)
+	if a.Nodes[i].Kind != b.Nodes[j].Kind {
 		return false
 	}
-	if a.Nodes[a.ID].Kind == '"' {
-		return a.Text(a.ID) == b.Text(b.ID)
+	switch a.Nodes[i].Kind {
+	case '"':
+		return a.Text(i) == b.Text(j)
+	case '0':
+		n, ok := safeInteger(string(x))
+		k, same := safeInteger(string(y))
+		return string(x) == string(y) || ok && same && n == k
 	}
-	n, ok := safeInteger(string(x))
-	k, same := safeInteger(string(y))
-	return ok && same && n == k
+	return false
 }
 
 // pass hands an event to the client. A client that is gone stops nothing: the

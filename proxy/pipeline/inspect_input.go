@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"context"
-	"strconv"
 
 	"mcp-sidecar/guards"
 	"mcp-sidecar/proxy/wire"
@@ -65,7 +64,7 @@ func (p *Pipeline) runInputGuards(ctx context.Context, c *Call, g *guards.Call) 
 func (c *Call) guardCall(server string) *guards.Call {
 	g := &guards.Call{
 		Tool: server + "/" + c.Target, Action: c.Entry.Action,
-		ReadOnly: c.tool.readOnly == yes, Destructive: c.tool.confirmable(),
+		ReadOnly: c.tool.readOnly == yes, Destructive: c.tool.confirmable(), Unknown: !c.tool.known,
 	}
 	if c.Args != wire.Absent {
 		c.addArgs(g, c.Args, guards.Arg{}, "")
@@ -73,32 +72,68 @@ func (c *Call) guardCall(server string) *guards.Call {
 	return g
 }
 
+// maxPath bounds the path of an argument, in bytes. The client chooses the names
+// in it, and every value below one would carry a copy.
+const maxPath = 256
+
 // addArgs appends what container holds; above is the argument it belongs to.
 func (c *Call) addArgs(g *guards.Call, container int, above guards.Arg, schemaPath string) {
-	inArray := c.Msg.Nodes[container].Kind == '['
-	n := 0
-	for i := range c.Msg.Children(container) {
-		a := guards.Arg{Path: c.Msg.Name(i), Name: c.Msg.Name(i), Kind: argKinds[byte(c.Msg.Nodes[i].Kind)]}
-		schemaAt := a.Name
-		switch {
-		case inArray:
-			a.Path, a.Name, schemaAt = above.Path+"["+strconv.Itoa(n)+"]", above.Name, schemaPath+"[]"
-		case container != c.Args: // an empty name above must not lift its members to the first level
-			a.Path, schemaAt = above.Path+"."+a.Name, schemaPath+"."+a.Name
-		}
-		n++
-		a.Format = c.tool.formats[schemaAt]
-		switch a.Kind {
-		case guards.String:
-			a.Value = c.Msg.Text(i)
-		case guards.Number, guards.Bool, guards.Null:
-			a.Value = string(c.Msg.Value(i))
-		}
-		g.Args = append(g.Args, a)
-		if a.Kind == guards.Object || a.Kind == guards.Array {
-			c.addArgs(g, i, a, schemaAt)
-		}
+	if c.Msg.Nodes[container].Kind == '[' {
+		c.addElements(g, container, above, schemaPath)
+		return
 	}
+	for i := range c.Msg.Children(container) {
+		a := guards.Arg{Path: c.Msg.Name(i), Name: c.Msg.Name(i)}
+		schemaAt := a.Name
+		if container != c.Args { // an empty name above must not lift its members to the first level
+			a.Path, schemaAt = join(above.Path, a.Name), join(schemaPath, a.Name)
+		}
+		c.addArg(g, i, a, schemaAt)
+	}
+}
+
+func (c *Call) addElements(g *guards.Call, array int, above guards.Arg, schemaPath string) {
+	element := guards.Arg{Path: elements(above.Path), Name: above.Name}
+	schemaAt := elements(schemaPath)
+	for i := range c.Msg.Children(array) {
+		c.addArg(g, i, element, schemaAt)
+	}
+	if c.Msg.Nodes[array].Sparse {
+		element.Kind = guards.Number
+		g.Args = append(g.Args, element)
+	}
+}
+
+func (c *Call) addArg(g *guards.Call, i int, a guards.Arg, schemaAt string) {
+	a.Kind = argKinds[byte(c.Msg.Nodes[i].Kind)]
+	a.Format = c.tool.formats[schemaAt]
+	switch a.Kind {
+	case guards.String:
+		a.Value = c.Msg.Text(i)
+	case guards.Number, guards.Bool, guards.Null:
+		a.Value = string(c.Msg.Value(i))
+	}
+	g.Args = append(g.Args, a)
+	if a.Kind == guards.Object || a.Kind == guards.Array {
+		c.addArgs(g, i, a, schemaAt)
+	}
+}
+
+// longPath stands for every path that would be too long.
+const longPath = "…"
+
+func join(path, name string) string {
+	if path == longPath || len(path)+len(name) >= maxPath {
+		return longPath
+	}
+	return path + "." + name
+}
+
+func elements(path string) string {
+	if path == longPath || len(path) >= maxPath {
+		return longPath
+	}
+	return path + "[]"
 }
 
 var argKinds = map[byte]guards.ArgKind{

@@ -86,7 +86,7 @@ func (o *output) result() error {
 	if m.Nodes[m.Result].Kind != '{' {
 		return upstreamFailed("malformed", errors.New("the upstream's result is not an object"))
 	}
-	if t := m.Text(m.Member(m.Result, "resultType")); t != "" && t != "complete" {
+	if t := m.Member(m.Result, "resultType"); t != wire.Absent && m.Text(t) != "complete" {
 		return upstreamFailed("result-type", errors.New("the upstream asks for input in its result, which is not built yet"))
 	}
 	switch c.Method {
@@ -95,12 +95,12 @@ func (o *output) result() error {
 	case "tools/list":
 		return o.toolList()
 	case "initialize":
-		version := m.Text(m.Member(m.Result, "protocolVersion"))
-		if !slices.Contains(legacyRevisions, version) {
+		version := slices.Index(legacyRevisions, m.Text(m.Member(m.Result, "protocolVersion")))
+		if version < 0 {
 			return upstreamFailed("version", errors.New("the upstream negotiates a protocol revision that is not served"))
 		}
 		if c.Session != nil {
-			o.p.sessions.negotiated(c.Session, version)
+			o.p.sessions.negotiated(c.Session, legacyRevisions[version])
 		}
 		o.serverInfo()
 	default:
@@ -143,7 +143,7 @@ func (o *output) notification() {
 	}
 	for i := range m.Children(m.Params) {
 		switch m.Name(i) {
-		case "progressToken": // the client's own
+		case "progressToken": // the client's own, or the message would have been dropped
 		case "message", "data":
 			o.strings(i, guards.Text{Kind: guards.Notification, Source: o.source()})
 		default:
@@ -180,7 +180,7 @@ func (o *output) toolResult() {
 			o.content(i, structured != wire.Absent)
 		case "structuredContent":
 			o.strings(i, guards.Text{Kind: guards.Structured, Wrap: guards.WrapOff})
-		case "resultType":
+		case "resultType": // "complete" or absent, or the result would have been refused
 		default:
 			o.strings(i, guards.Text{Kind: guards.Metadata, Wrap: guards.WrapOff})
 		}
@@ -216,7 +216,8 @@ func (o *output) block(block int, t guards.Text) {
 	}
 	for i := range m.Children(block) {
 		switch name := m.Name(i); {
-		case name == "data" && (kind == "image" || kind == "audio"): // bytes in Base64
+		case name == "data" && (kind == "image" || kind == "audio"):
+			o.strings(i, guards.Text{Kind: guards.Binary, Wrap: guards.WrapOff})
 		case name == "text" && kind == "text":
 			o.strings(i, t)
 		case name == "resource" && kind == "resource" && m.Nodes[i].Kind == '{':
@@ -233,7 +234,8 @@ func (o *output) resource(i int, t guards.Text) {
 		switch m.Name(f) {
 		case "text":
 			o.strings(f, t)
-		case "blob": // bytes in Base64
+		case "blob":
+			o.strings(f, guards.Text{Kind: guards.Binary, Wrap: guards.WrapOff})
 		default:
 			o.strings(f, guards.Text{Kind: guards.Metadata, Wrap: guards.WrapOff})
 		}

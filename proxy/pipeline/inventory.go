@@ -1,8 +1,10 @@
 package pipeline
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"time"
 
@@ -106,10 +108,10 @@ func (v *inventory) tool(ctx context.Context, c *Call) (info toolInfo, missing b
 // the session it happened in: one client's broken session says nothing of others.
 func (v *inventory) look(c *Call) (info toolInfo, missing, ok bool) {
 	now := v.now()
-	if !v.failed.IsZero() && v.failedIn == c.upstreamSession() && now.Sub(v.failed) < inventoryRetry {
+	info, found := v.tools[c.Target]
+	if !found && !v.failed.IsZero() && v.failedIn == c.upstreamSession() && now.Sub(v.failed) < inventoryRetry {
 		return toolInfo{}, false, true
 	}
-	info, found := v.tools[c.Target]
 	return info, !found, found || v.tools != nil && now.Sub(v.listed) < inventoryFresh
 }
 
@@ -141,6 +143,7 @@ func (v *inventory) set(tools map[string]toolInfo) {
 
 // warnOnce runs warn the first time it is called for a tool.
 func (v *inventory) warnOnce(tool string, warn func()) {
+	tool = strings.Clone(tool)
 	v.mu.Lock()
 	seen := v.warned[tool]
 	if v.warned == nil {
@@ -175,7 +178,7 @@ func (p *Pipeline) fetchTools(ctx context.Context, c *Call) (map[string]toolInfo
 	defer cancel()
 	tools := map[string]toolInfo{}
 	cursor := []byte(nil)
-	for {
+	for range p.opts.Limits.Tools { // a page may be empty, but not every page
 		m, err := p.ask(ctx, c, listRequest(c, cursor))
 		if err != nil {
 			return nil, err
@@ -185,10 +188,10 @@ func (p *Pipeline) fetchTools(ctx context.Context, c *Call) (map[string]toolInfo
 			return nil, errors.New("tools/list answered without tools")
 		}
 		for t := range m.Children(list) {
-			if len(tools) >= p.opts.Limits.Tools {
-				return nil, errors.New("the upstream has more tools than the limit allows")
+			if len(tools) >= p.opts.Limits.Tools || len(m.Value(t)) > p.opts.Limits.ToolDefinition {
+				return nil, errors.New("the upstream lists more than the limits allow")
 			}
-			tools[m.Text(m.Member(t, "name"))] = describe(m, t)
+			tools[strings.Clone(m.Text(m.Member(t, "name")))] = describe(m, t)
 		}
 		next := m.Value(m.At(m.Result, "nextCursor"))
 		if m.Text(m.At(m.Result, "nextCursor")) == "" || string(next) == string(cursor) {
@@ -196,6 +199,7 @@ func (p *Pipeline) fetchTools(ctx context.Context, c *Call) (map[string]toolInfo
 		}
 		cursor = next
 	}
+	return nil, errors.New("the upstream lists its tools on too many pages")
 }
 
 func listRequest(c *Call, cursor []byte) []byte {
@@ -252,7 +256,8 @@ func (a *ownAnswer) Message(ev wire.Event) error {
 	return wire.ErrDone
 }
 
-// describe reads one tool definition.
+// describe reads one tool definition. It keeps copies: what shares memory with
+// the message would keep all of it.
 func describe(m *wire.Message, t int) toolInfo {
 	notes := m.Member(t, "annotations")
 	schema := m.Member(t, "inputSchema")
@@ -262,14 +267,14 @@ func describe(m *wire.Message, t int) toolInfo {
 		readOnly:    hintAt(m, m.Member(notes, "readOnlyHint")),
 		destructive: hintAt(m, m.Member(notes, "destructiveHint")),
 		plain:       m.Text(m.Member(schema, "type")) == "object" && (props == wire.Absent || m.Nodes[props].Kind == '{'),
-		output:      m.Value(m.Member(t, "outputSchema")),
+		output:      bytes.Clone(m.Value(m.Member(t, "outputSchema"))),
 	}
 	if props == wire.Absent || m.Nodes[props].Kind != '{' {
 		return info
 	}
 	info.own = map[string]bool{}
 	for prop := range m.Children(props) {
-		info.own[m.Name(prop)] = true
+		info.own[strings.Clone(m.Name(prop))] = true
 	}
 	info.readProperties(m, props, "", 0)
 	return info
@@ -292,6 +297,9 @@ func (t *toolInfo) readProperties(m *wire.Message, props int, prefix string, dep
 		return
 	}
 	for prop := range m.Children(props) {
+		if len(prefix)+len(m.Name(prop)) >= maxPath {
+			continue // no argument has a path like this either
+		}
 		path := prefix + m.Name(prop)
 		t.readFormat(m, prop, path)
 		t.readFormat(m, m.Member(prop, "items"), path+"[]")
@@ -307,6 +315,6 @@ func (t *toolInfo) readFormat(m *wire.Message, schema int, path string) {
 		if t.formats == nil {
 			t.formats = map[string]string{}
 		}
-		t.formats[path] = f
+		t.formats[path] = strings.Clone(f)
 	}
 }

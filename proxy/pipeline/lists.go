@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"errors"
+	"strings"
 
 	"mcp-sidecar/guards"
 	"mcp-sidecar/proxy/wire"
@@ -31,7 +32,8 @@ func (o *output) toolList() error {
 	}
 	for i := range m.Children(m.Result) {
 		// The upstream wants its cursor back as it is.
-		if i != list && m.Name(i) != "nextCursor" {
+		cursor := m.Name(i) == "nextCursor" && m.Nodes[i].Kind == '"'
+		if i != list && !cursor {
 			o.strings(i, guards.Text{Kind: guards.Metadata, Wrap: guards.WrapOff})
 		}
 	}
@@ -63,7 +65,7 @@ func (o *output) learn(list int) {
 	}
 	tools := map[string]toolInfo{}
 	for t := range m.Children(list) {
-		tools[m.Text(m.Member(t, "name"))] = describe(m, t)
+		tools[strings.Clone(m.Text(m.Member(t, "name")))] = describe(m, t)
 	}
 	o.p.inventory.set(tools)
 }

@@ -251,7 +251,7 @@ func (c *Call) classify() error {
 			}
 		}
 	}
-	if m.ID != wire.Absent && c.Dir == FromClient && m.Text(m.ID) == reservedID[1:len(reservedID)-1] {
+	if c.Dir == FromClient && (isReserved(m, m.ID) || isReserved(m, m.Member(m.Params, "requestId"))) {
 		return malformed(wire.CodeInvalidRequest, "reserved-id", "this request id is reserved")
 	}
 	if c.method.opensSession {
@@ -261,6 +261,12 @@ func (c *Call) classify() error {
 		return c.checkToolCall()
 	}
 	return nil
+}
+
+// isReserved says whether the id at i is that of the sidecar's own requests, which
+// no client may use or cancel.
+func isReserved(m *wire.Message, i int) bool {
+	return i != wire.Absent && m.Text(i) == reservedID[1:len(reservedID)-1]
 }
 
 func (c *Call) checkInitialize() error {

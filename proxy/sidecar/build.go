@@ -152,7 +152,7 @@ func (s *Sidecar) buildPipeline(verifier pipeline.Authenticator) {
 		Recorder:      s.audit,
 		Limits: pipeline.Limits{
 			RequestBody: int64(limits.RequestBody),
-			Message:     wire.Limits{Depth: limits.Depth, Keys: limits.Keys},
+			Message:     wire.Limits{Depth: limits.Depth, Keys: limits.Keys, Values: requestValues(limits.Keys)},
 			// A list of many tools has more members than any request may have.
 			Answer:         wire.Limits{Depth: limits.Depth, Keys: wire.DefaultLimits.Values},
 			Tools:          limits.Tools,
@@ -173,6 +173,10 @@ func (s *Sidecar) buildPipeline(verifier pipeline.Authenticator) {
 		Now:          s.opts.Now,
 	})
 }
+
+// requestValues bounds the values of a request, array elements included: guards
+// are shown each of them.
+func requestValues(keys int) int { return max(4*keys, 1<<14) }
 
 // inputGuards are in the order in which they run; the one that may ask the DNS
 // comes last.

@@ -194,7 +194,7 @@ func (s *scanner) name() (Node, error) {
 	}
 	// A name with an embedded NUL is cut short by some decoders and so read as
 	// another name (GHSA-q382-vc8q-7jhj).
-	if bytes.Contains(v, []byte(`\u0000`)) {
+	if bytes.Contains(v, []byte(`\u0000`)) && strings.IndexByte(unquote(v), 0) >= 0 {
 		return Node{}, &Error{CodeInvalidRequest, "NUL in an object member name"}
 	}
 	end := int32(s.dec.InputOffset())
