@@ -94,19 +94,21 @@ type Writer struct {
 	opts Options
 	file *os.File
 
-	mu     sync.Mutex // writing
-	size   int64      // bytes known to be whole lines
-	later  bool       // an fsync is due
-	broken error      // what made the file unusable
-	closed bool
+	mu      sync.Mutex // writing
+	written int64      // bytes this writer has written
+	torn    bool       // the last write left part of a line
+	later   bool       // an fsync is due
+	broken  error      // what made the file unusable
+	closed  bool
 
 	syncMu sync.Mutex // waiting for the disk; never taken while mu is held
-	synced int64      // bytes known to be on disk
+	synced int64      // of the bytes written, how many are known to be on disk
 }
 
 // Open opens or creates the audit file at path, readable by its owner only, and
 // the folders above it. A line that an earlier crash cut short is closed off, so
-// that it spoils no later record.
+// that it spoils no later record. Several sidecars may share a file: every record
+// is appended in one piece.
 func Open(path string, opts Options) (*Writer, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("audit folder: %w", err)
@@ -115,28 +117,26 @@ func Open(path string, opts Options) (*Writer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("audit file: %w", err)
 	}
-	size, err := closeTornLine(f)
-	if err != nil {
+	if err := closeTornLine(f); err != nil {
 		_ = f.Close()
 		return nil, fmt.Errorf("audit file: %w", err)
 	}
-	return &Writer{opts: opts, file: f, size: size, synced: size}, nil
+	return &Writer{opts: opts, file: f}, nil
 }
 
-func closeTornLine(f *os.File) (int64, error) {
+func closeTornLine(f *os.File) error {
 	size, err := f.Seek(0, io.SeekEnd)
 	if err != nil || size == 0 {
-		return size, err
+		return err
 	}
 	last := make([]byte, 1)
 	if _, err := f.ReadAt(last, size-1); err != nil {
-		return size, err
+		return err
 	}
-	if last[0] == '\n' {
-		return size, nil
+	if last[0] != '\n' {
+		_, err = f.Write([]byte{'\n'})
 	}
-	n, err := f.Write([]byte{'\n'})
-	return size + int64(n), err
+	return err
 }
 
 // Record returns when e is written, and on disk where its caller has to wait for
@@ -195,13 +195,18 @@ func (w *Writer) append(line []byte) (int64, error) {
 	case w.broken != nil:
 		return 0, w.broken
 	}
-	if _, err := w.file.Write(line); err != nil {
-		// A full disk leaves part of a line. Cutting it off keeps the next record
-		// readable; when even that fails the torn line is closed at the next start.
-		_ = w.file.Truncate(w.size)
+	if w.torn {
+		line = append([]byte{'\n'}, line...)
+	}
+	n, err := w.file.Write(line)
+	w.written += int64(n)
+	if err != nil {
+		// A full disk leaves part of a line, which the next record closes off.
+		// Nothing is cut: another sidecar may be writing to the same file.
+		w.torn = w.torn || n > 0
 		return 0, fmt.Errorf("write audit record: %w", err)
 	}
-	w.size += int64(len(line))
+	w.torn = false
 	if !w.later && !w.opts.SyncAll {
 		w.later = true
 		time.AfterFunc(syncDelay, w.syncLater)
@@ -209,20 +214,20 @@ func (w *Writer) append(line []byte) (int64, error) {
 	if w.opts.Copy != nil {
 		_, _ = w.opts.Copy.Write(line)
 	}
-	return w.size, nil
+	return w.written, nil
 }
 
 func (w *Writer) syncLater() {
 	w.mu.Lock()
 	w.later = false
-	end, closed := w.size, w.closed
+	end, closed := w.written, w.closed
 	w.mu.Unlock()
 	if !closed {
 		_ = w.syncTo(end) // a failure stops the next record
 	}
 }
 
-// syncTo returns when the first end bytes are on disk. Whoever comes first syncs
+// syncTo returns when the first end bytes that were written are on disk. Whoever comes first syncs
 // for all who wait.
 func (w *Writer) syncTo(end int64) error {
 	w.syncMu.Lock()
@@ -231,7 +236,7 @@ func (w *Writer) syncTo(end int64) error {
 		return nil
 	}
 	w.mu.Lock()
-	reached, broken := w.size, w.broken
+	reached, broken := w.written, w.broken
 	w.mu.Unlock()
 	if broken != nil {
 		return broken
@@ -256,7 +261,7 @@ func (w *Writer) Close() error {
 		return nil
 	}
 	w.closed = true
-	end := w.size
+	end := w.written
 	w.mu.Unlock()
 	err := w.syncTo(end)
 	return errors.Join(err, w.file.Close())

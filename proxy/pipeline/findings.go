@@ -116,8 +116,7 @@ func (o *output) note(content int, structured bool) {
 	o.meta(o.labels)
 }
 
-// meta writes labels into result._meta and removes what the upstream put there in
-// the sidecar's name.
+// meta writes labels into result._meta.
 func (o *output) meta(labels []string) {
 	m := o.m
 	var add []wire.Field
@@ -125,15 +124,28 @@ func (o *output) meta(labels []string) {
 		add = []wire.Field{{Name: ours + "findings", Value: stringArray(labels)}}
 	}
 	meta := m.Member(m.Result, "_meta")
-	if meta == wire.Absent || m.Nodes[meta].Kind != '{' {
-		if meta == wire.Absent && len(add) > 0 {
-			o.patches = append(o.patches, m.Edit(m.Result, nil, wire.Field{Name: "_meta", Value: object(add)})...)
-		}
+	if meta != wire.Absent && m.Nodes[meta].Kind == '{' {
+		o.ownMeta = meta
+		cuts := m.Edit(meta, o.isOurs, add...)
+		o.patches = append(o.patches, dropOverlaps(cuts, &o.patches)...)
 		return
 	}
-	drop := func(i int) bool { return strings.HasPrefix(m.Name(i), ours) }
-	o.patches = append(o.patches, dropOverlaps(m.Edit(meta, drop, add...), &o.patches)...)
+	if meta == wire.Absent && len(add) > 0 {
+		o.patches = append(o.patches, m.Edit(m.Result, nil, wire.Field{Name: "_meta", Value: object(add)})...)
+	}
 }
+
+// disown removes what the upstream put into any _meta in the sidecar's name.
+func (o *output) disown() {
+	for i := range o.m.Nodes {
+		if i != o.ownMeta && o.m.Nodes[i].Kind == '{' && o.m.Name(i) == "_meta" {
+			cuts := o.m.Edit(i, o.isOurs)
+			o.patches = append(o.patches, dropOverlaps(cuts, &o.patches)...)
+		}
+	}
+}
+
+func (o *output) isOurs(i int) bool { return strings.HasPrefix(o.m.Name(i), ours) }
 
 // dropOverlaps removes patches inside members that are about to be cut out.
 func dropOverlaps(cuts []wire.Patch, patches *[]wire.Patch) []wire.Patch {

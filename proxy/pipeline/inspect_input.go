@@ -88,6 +88,7 @@ func (c *Call) addArgs(g *guards.Call, container int, above guards.Arg, schemaPa
 		if container != c.Args { // an empty name above must not lift its members to the first level
 			a.Path, schemaAt = join(above.Path, a.Name), join(schemaPath, a.Name)
 		}
+		a.Format = c.tool.formatAt(schemaAt, schemaPath)
 		c.addArg(g, i, a, schemaAt)
 	}
 }
@@ -95,6 +96,7 @@ func (c *Call) addArgs(g *guards.Call, container int, above guards.Arg, schemaPa
 func (c *Call) addElements(g *guards.Call, array int, above guards.Arg, schemaPath string) {
 	element := guards.Arg{Path: elements(above.Path), Name: above.Name}
 	schemaAt := elements(schemaPath)
+	element.Format = c.tool.formatAt(schemaAt, schemaPath)
 	for i := range c.Msg.Children(array) {
 		c.addArg(g, i, element, schemaAt)
 	}
@@ -106,7 +108,6 @@ func (c *Call) addElements(g *guards.Call, array int, above guards.Arg, schemaPa
 
 func (c *Call) addArg(g *guards.Call, i int, a guards.Arg, schemaAt string) {
 	a.Kind = argKinds[byte(c.Msg.Nodes[i].Kind)]
-	a.Format = c.tool.formats[schemaAt]
 	switch a.Kind {
 	case guards.String:
 		a.Value = c.Msg.Text(i)

@@ -45,6 +45,7 @@ type output struct {
 	modes   [maxGuards]guards.Mode
 	patches []wire.Patch
 	labels  []string // what enforcing guards found, in order
+	ownMeta int      // node of the result's _meta once meta has edited it; 0 before
 	inText  bool     // something was found or wrapped in text that a note can follow
 	err     error    // the first refusal
 }
@@ -64,6 +65,7 @@ func (o *output) inspect() error {
 	if err != nil {
 		return err
 	}
+	o.disown()
 	if o.err == nil && m.Kind == wire.Response {
 		o.ownID()
 	}
@@ -162,6 +164,7 @@ func (o *output) serverInfo() {
 		}
 		o.strings(i, guards.Text{Kind: guards.Metadata, Wrap: guards.WrapOff})
 	}
+	o.meta(o.labels)
 }
 
 // toolResult inspects the answer to a tool call.

@@ -269,6 +269,7 @@ func describe(m *wire.Message, t int) toolInfo {
 		plain:       m.Text(m.Member(schema, "type")) == "object" && (props == wire.Absent || m.Nodes[props].Kind == '{'),
 		output:      bytes.Clone(m.Value(m.Member(t, "outputSchema"))),
 	}
+	(&formatReader{m: m, root: schema, info: &info, left: maxSchemas}).read(schema, "", 0)
 	if props == wire.Absent || m.Nodes[props].Kind != '{' {
 		return info
 	}
@@ -276,7 +277,7 @@ func describe(m *wire.Message, t int) toolInfo {
 	for prop := range m.Children(props) {
 		info.own[strings.Clone(m.Name(prop))] = true
 	}
-	info.readProperties(m, props, "", 0)
+	info.readHeaders(m, props, "", 0)
 	return info
 }
 
@@ -288,33 +289,4 @@ func hintAt(m *wire.Message, i int) hint {
 		return yes
 	}
 	return no
-}
-
-// readProperties notes formats and mirrored headers of properties, nested ones
-// included.
-func (t *toolInfo) readProperties(m *wire.Message, props int, prefix string, depth int) {
-	if props == wire.Absent || m.Nodes[props].Kind != '{' || depth > 8 {
-		return
-	}
-	for prop := range m.Children(props) {
-		if len(prefix)+len(m.Name(prop)) >= maxPath {
-			continue // no argument has a path like this either
-		}
-		path := prefix + m.Name(prop)
-		t.readFormat(m, prop, path)
-		t.readFormat(m, m.Member(prop, "items"), path+"[]")
-		if name := m.Text(m.Member(prop, "x-mcp-header")); name != "" {
-			t.headers = append(t.headers, headerParam{path: path, name: "Mcp-Param-" + name})
-		}
-		t.readProperties(m, m.Member(prop, "properties"), path+".", depth+1)
-	}
-}
-
-func (t *toolInfo) readFormat(m *wire.Message, schema int, path string) {
-	if f := m.Text(m.Member(schema, "format")); f != "" {
-		if t.formats == nil {
-			t.formats = map[string]string{}
-		}
-		t.formats[path] = strings.Clone(f)
-	}
 }
