@@ -68,11 +68,19 @@ func safeSource(s string) string {
 	return b.String()
 }
 
+// shownLabels bounds the labels of a note: a text of many small secrets must not
+// come back larger than it was.
+const shownLabels = 100
+
 // Note is the text of the final block that tells the reader what the guards
-// found: the labels in the order given.
+// found: how much, and the first labels in the order given.
 func Note(labels []string) string {
 	if len(labels) == 0 {
 		return noteMark + " no threats detected"
 	}
-	return fmt.Sprintf("%s %d finding(s) [%s]", noteMark, len(labels), strings.Join(labels, ", "))
+	shown, more := labels, ""
+	if len(labels) > shownLabels {
+		shown, more = labels[:shownLabels], ", …"
+	}
+	return fmt.Sprintf("%s %d finding(s) [%s%s]", noteMark, len(labels), strings.Join(shown, ", "), more)
 }

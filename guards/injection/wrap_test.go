@@ -179,3 +179,14 @@ func checkWrapped(t *testing.T, value, source string) {
 		t.Fatalf("JSON %q became %q", value, inside)
 	}
 }
+
+func TestNoteIsBounded(t *testing.T) {
+	many := make([]string, 5000)
+	for i := range many {
+		many[i] = "secret:redacted jwt"
+	}
+	note := Note(many)
+	if len(note) > 4096 || !strings.HasPrefix(note, "[guard] 5000 finding(s) [") || !strings.HasSuffix(note, ", …]") {
+		t.Errorf("%d bytes: %.60s … %s", len(note), note, note[len(note)-20:])
+	}
+}

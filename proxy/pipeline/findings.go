@@ -121,7 +121,7 @@ func (o *output) meta(labels []string) {
 	m := o.m
 	var add []wire.Field
 	if len(labels) > 0 {
-		add = []wire.Field{{Name: ours + "findings", Value: stringArray(labels)}}
+		add = []wire.Field{{Name: ours + "findings", Value: stringArray(unique(labels))}}
 	}
 	meta := m.Member(m.Result, "_meta")
 	if meta != wire.Absent && m.Nodes[meta].Kind == '{' {

@@ -25,6 +25,7 @@ type EventReader struct {
 	r    *bufio.Reader
 	max  int
 	skip bool // the line ended in CR: a LF that follows belongs to it
+	read bool // the first line has been read
 }
 
 // NewEventReader reads events of at most max bytes of data from r.
@@ -43,6 +44,10 @@ func (e *EventReader) Next() (Event, error) {
 		line, err := e.line()
 		if err != nil {
 			return Event{}, err
+		}
+		if !e.read {
+			e.read = true
+			line = bytes.TrimPrefix(line, []byte("\ufeff")) // the stream may open with one
 		}
 		if len(line) == 0 {
 			if ev.Data = data; seen || ev.ID != "" || ev.Retry != "" {

@@ -25,6 +25,7 @@ func TestEventReader(t *testing.T) {
 		{"id only", "id: 3\n\n", []Event{{ID: "3"}}},
 		{"empty data with id", "id: 3\ndata:\n\n", []Event{{ID: "3", Data: nil}}},
 		{"cut off at the end", "data: a\n\ndata: b\n", []Event{{Data: []byte("a")}}},
+		{"byte order mark in front", "\ufeffdata: a\n\n", []Event{{Data: []byte("a")}}},
 		{"id with NUL is ignored", "id: a\x00b\ndata: x\n\n", []Event{{Data: []byte("x")}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
