@@ -43,7 +43,6 @@ func (p *Pipeline) verify(ctx context.Context, c *Call) error {
 		return nil
 	}
 	token, err := c.token()
-	c.presented = token.Reveal()
 	if err == nil {
 		c.Principal, err = p.opts.Authenticator.Authenticate(ctx, token)
 	}

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"errors"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -115,6 +116,22 @@ func (c *Call) begin(now time.Time, out Sink) {
 		c.ID = newID()
 	}
 	c.started, c.out, c.Args = now, out, wire.Absent
+	c.presented = presented(c.Head.Authorization)
+}
+
+// shortestToken is the length below which a credential is too short to be told
+// from ordinary words, in bytes.
+const shortestToken = 8
+
+// presented is the credential as it was sent, well-formed or not: it must not
+// turn up elsewhere even when it is refused.
+func presented(headers []string) string {
+	for _, h := range headers {
+		if _, token, ok := strings.Cut(h, " "); ok && len(token) >= shortestToken {
+			return strings.TrimSpace(token)
+		}
+	}
+	return ""
 }
 
 func newID() string { return uuid.Must(uuid.NewV7()).String() }
