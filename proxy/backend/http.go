@@ -82,8 +82,12 @@ func (h *HTTP) Close() { h.transport.CloseIdleConnections() }
 
 // Do carries x to the upstream and hands the answer to sink. Errors wrap
 // ErrTransport, ErrTooLarge, or are the sink's own or the context's.
-func (h *HTTP) Do(ctx context.Context, x wire.Exchange, sink wire.Sink) error {
-	ctx, cancel := context.WithCancel(ctx)
+func (h *HTTP) Do(caller context.Context, x wire.Exchange, sink wire.Sink) error {
+	// The caller's end stops the exchange, but not the reading of a stream's last
+	// bytes once the answer is complete: that would throw the connection away.
+	ctx, cancel := context.WithCancel(context.WithoutCancel(caller))
+	detach := context.AfterFunc(caller, cancel)
+	defer detach()
 	// Silence ends an exchange, not length: each message starts the clock anew.
 	idle := time.AfterFunc(h.opts.IdleTimeout, cancel)
 	defer idle.Stop()

@@ -81,7 +81,7 @@ func Scan(raw []byte, lim Limits) (*Message, error) {
 	m := &Message{Raw: raw, ID: Absent, Params: Absent, Result: Absent, Err: Absent}
 	s := scanner{dec: jsontext.NewDecoder(bytes.NewBuffer(raw)), lim: lim.orDefault()}
 	// One node per 24 bytes is what small messages hold; large ones are mostly text.
-	s.nodes = make([]Node, 0, min(len(raw)/24+8, 256))
+	s.nodes = make([]Node, 0, min(len(raw)/24+8, 32))
 	if err := s.value(Node{}, Absent); err != nil {
 		return nil, err
 	}
@@ -356,13 +356,42 @@ func unquote(quoted []byte) string {
 	}
 	inner := quoted[1 : len(quoted)-1]
 	if bytes.IndexByte(inner, '\\') >= 0 {
+		if plain := unescape(inner); plain != nil {
+			return shared(plain)
+		}
 		// Scan has accepted these bytes, so they decode.
-		b, _ := jsontext.AppendUnquote(nil, quoted)
-		return string(b)
+		plain, _ := jsontext.AppendUnquote(make([]byte, 0, len(inner)), quoted)
+		return shared(plain)
 	}
 	// Raw is immutable after Scan, so the string may share its memory: results
 	// of megabytes are inspected without a copy.
-	return unsafe.String(unsafe.SliceData(inner), len(inner)) //nolint:gosec // see above: the bytes never change
+	return shared(inner)
+}
+
+// shared returns b as a string that uses b's memory. Nobody may change b.
+func shared(b []byte) string {
+	return unsafe.String(unsafe.SliceData(b), len(b)) //nolint:gosec // the bytes never change, see the callers
+}
+
+// simple maps the letter of a two-character escape to what it stands for.
+var simple = [256]byte{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}
+
+// unescape decodes a string that holds two-character escapes only, stretch by
+// stretch; nil when there is a \u in it.
+func unescape(inner []byte) []byte {
+	out := make([]byte, 0, len(inner))
+	for {
+		i := bytes.IndexByte(inner, '\\')
+		if i < 0 {
+			return append(out, inner...)
+		}
+		c := simple[inner[i+1]]
+		if c == 0 {
+			return nil
+		}
+		out = append(append(out, inner[:i]...), c)
+		inner = inner[i+2:]
+	}
 }
 
 // Quote appends s as a JSON string to dst. s must be valid UTF-8.

@@ -65,6 +65,10 @@ func (e *EventReader) Next() (Event, error) {
 			if len(data)+len(value) > e.max {
 				return Event{}, ErrEventTooLarge
 			}
+			if data == nil {
+				data = value // line returns fresh memory
+				continue
+			}
 			data = append(data, value...)
 		case "event":
 			ev.Type = string(value)
@@ -106,7 +110,7 @@ func (e *EventReader) line() ([]byte, error) {
 				continue
 			}
 		}
-		i := bytes.IndexAny(chunk, "\r\n")
+		i := lineEnd(chunk)
 		n := i
 		if i < 0 {
 			n = len(chunk)
@@ -123,6 +127,18 @@ func (e *EventReader) line() ([]byte, error) {
 		_, _ = e.r.Discard(i + 1)
 		return long, nil
 	}
+}
+
+// lineEnd returns the index of the first CR or LF, or -1.
+func lineEnd(b []byte) int {
+	i := bytes.IndexByte(b, '\n')
+	if i >= 0 {
+		b = b[:i]
+	}
+	if j := bytes.IndexByte(b, '\r'); j >= 0 {
+		return j
+	}
+	return i
 }
 
 // AppendEvent appends ev in wire form. Line breaks in the data, which JSON
