@@ -23,6 +23,7 @@ import (
 	"unicode/utf8"
 
 	"mcp-sidecar/guards"
+	"mcp-sidecar/guards/text"
 )
 
 // Name is the guard's name in configuration, findings and audit records.
@@ -132,31 +133,14 @@ func list(enum map[string]string) string {
 }
 
 // variantOf blocks a name that is not bound but that a lenient decoder upstream
-// would take for one that is: encoding/json matches members without regard to
-// case (U+017F counts as s, U+212A as k), C code stops at a NUL, and some
-// frameworks trim names. Such an argument would carry an untested value.
+// would take for one that is. Such an argument would carry an untested value.
 func variantOf(name string, bound map[string]Rule) *guards.Block {
 	for want := range bound {
-		if isVariant(name, want) {
+		if text.IsVariant(name, want) {
 			return refuse(RuleAmbiguous, "an argument name differs from "+want+" only in case or invisible characters")
 		}
 	}
 	return nil
-}
-
-func isVariant(name, want string) bool {
-	untilNUL, _, _ := strings.Cut(name, "\x00")
-	return strings.EqualFold(visible(name), want) || strings.EqualFold(visible(untilNUL), want)
-}
-
-// visible drops spaces, control and format characters.
-func visible(s string) string {
-	return strings.Map(func(c rune) rune {
-		if unicode.IsSpace(c) || unicode.IsControl(c) || unicode.Is(unicode.Cf, c) {
-			return -1
-		}
-		return c
-	}, s)
 }
 
 func refuse(rule, reason string) *guards.Block {

@@ -19,6 +19,7 @@ import (
 	"unicode"
 
 	"mcp-sidecar/guards"
+	"mcp-sidecar/guards/text"
 )
 
 // Name is the guard's name in configuration, findings and audit records.
@@ -84,7 +85,9 @@ func (g *Guard) Inspect(_ context.Context, c *guards.Call) guards.Decision {
 		}
 		if a.Name == Argument {
 			confirmed = a.Kind == guards.Bool && a.Value == "true"
-		} else if isVariant(a.Name) {
+		} else if text.IsVariant(a.Name, Argument) {
+			// Only the exact name is stripped on the way to the upstream, so a variant
+			// would reach it, and a reader of the audit could not tell which had counted.
 			return blocked(RuleAmbiguous, "blocked: an argument name differs from "+Argument+" only in case or invisible characters")
 		}
 	}
@@ -92,24 +95,6 @@ func (g *Guard) Inspect(_ context.Context, c *guards.Call) guards.Decision {
 		return blocked(RuleRequired, "blocked: "+plain(c.Action)+" requires explicit confirmation ("+Argument+"=true)")
 	}
 	return guards.Decision{}
-}
-
-// isVariant reports whether a lenient decoder could take name for [Argument].
-// Only the exact name is stripped on the way to the upstream, so a variant would
-// reach it, and a reader of the audit could not tell which one had counted.
-func isVariant(name string) bool {
-	untilNUL, _, _ := strings.Cut(name, "\x00")
-	return strings.EqualFold(visible(name), Argument) || strings.EqualFold(visible(untilNUL), Argument)
-}
-
-// visible drops spaces, control and format characters.
-func visible(s string) string {
-	return strings.Map(func(c rune) rune {
-		if unicode.IsSpace(c) || unicode.IsControl(c) || unicode.Is(unicode.Cf, c) {
-			return -1
-		}
-		return c
-	}, s)
 }
 
 // plain returns the action as it is when it is an ordinary identifier. Without

@@ -21,6 +21,7 @@ import (
 	"unicode"
 
 	"mcp-sidecar/guards"
+	"mcp-sidecar/guards/text"
 )
 
 // Name is the guard's name in configuration, findings and audit records.
@@ -177,7 +178,7 @@ func isURLFormat(format string) bool {
 
 func isURLName(name string) bool {
 	for _, n := range [...]string{"url", "uri", "href", "endpoint"} {
-		if isVariant(name, n) {
+		if text.IsVariant(name, n) {
 			return true
 		}
 	}
@@ -185,41 +186,14 @@ func isURLName(name string) bool {
 }
 
 // variantOf blocks a name that is not bound but that a lenient decoder upstream
-// would take for one that is: encoding/json matches members without regard to
-// case (U+017F counts as s, U+212A as k), C code stops at a NUL, and some
-// frameworks trim names. Such an argument would carry an untested URL.
+// would take for one that is. Such an argument would carry an untested URL.
 func variantOf(name string, bound map[string]Rule) *guards.Block {
 	for want := range bound {
-		if isVariant(name, want) {
+		if text.IsVariant(name, want) {
 			return refuse(RuleAmbiguous, "an argument name differs from "+want+" only in case or invisible characters")
 		}
 	}
 	return nil
-}
-
-func isVariant(name, want string) bool {
-	if strings.EqualFold(name, want) {
-		return true
-	}
-	if !strings.ContainsFunc(name, invisible) { // nearly every name
-		return false
-	}
-	untilNUL, _, _ := strings.Cut(name, "\x00")
-	return strings.EqualFold(visible(name), want) || strings.EqualFold(visible(untilNUL), want)
-}
-
-// visible drops spaces, control and format characters.
-func visible(s string) string {
-	return strings.Map(func(c rune) rune {
-		if invisible(c) {
-			return -1
-		}
-		return c
-	}, s)
-}
-
-func invisible(c rune) bool {
-	return unicode.IsSpace(c) || unicode.IsControl(c) || unicode.Is(unicode.Cf, c)
 }
 
 func refuse(rule, reason string) *guards.Block {

@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"mcp-sidecar/guards"
+	"mcp-sidecar/guards/text"
 )
 
 // maxURL bounds a URL in bytes; longer ones are cut or refused by common
@@ -81,7 +82,7 @@ func examineLoose(value string) (Target, *guards.Block) {
 // stripLoose removes what the WHATWG URL parser and the usual trim functions
 // remove: white space and control characters around, tab and newline anywhere.
 func stripLoose(s string) string {
-	return dropInside.Replace(strings.TrimFunc(s, invisible))
+	return dropInside.Replace(strings.TrimFunc(s, text.Invisible))
 }
 
 var dropInside = strings.NewReplacer("\t", "", "\n", "", "\r", "")
