@@ -94,11 +94,11 @@ const (
 // hold. Numbers and literals inside an array stand for one another: an array that
 // has any is followed by one Arg of kind Number without a value.
 type Arg struct {
-	Path   string  // where it stands: "url", "options.url", "urls[]"; "…" when that would be long
-	Name   string  // the member name nearest above it: "url", "url", "urls"
-	Kind   ArgKind // its JSON type
-	Value  string  // a string decoded, a number or literal as written; empty for containers
-	Format string  // the published schema's "format" for it, such as "uri"; may be empty
+	Path  string  // where it stands: "url", "options.url", "urls[]"; "…" when that would be long
+	Name  string  // the member name nearest above it: "url", "url", "urls"
+	Kind  ArgKind // its JSON type
+	Value string  // a string decoded, a number or literal as written; empty for containers
+	URL   bool    // the published schema calls it a URL
 }
 
 // Call is one tool call on its way to the upstream.
@@ -108,7 +108,7 @@ type Call struct {
 	Args        []Arg
 	ReadOnly    bool // annotations.readOnlyHint is true
 	Destructive bool // annotations.destructiveHint is true, or nothing is known of the tool
-	Unknown     bool // nothing is known of the tool, so no Arg has a Format
+	AnyURL      bool // any argument may be a URL: the schema does not say which, or is not known
 }
 
 // Edit replaces one first-level argument by a constant that the guard chose.

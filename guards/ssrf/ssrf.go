@@ -83,7 +83,7 @@ func (g *Guard) Name() string { return Name }
 // Inspect blocks c when one of its URLs is refused. All URLs are examined
 // before the first name is looked up.
 func (g *Guard) Inspect(ctx context.Context, c *guards.Call) guards.Decision {
-	judge := func(a *guards.Arg) (Target, *guards.Block) { return judgeUnbound(a, c.Unknown) }
+	judge := func(a *guards.Arg) (Target, *guards.Block) { return judgeUnbound(a, c.AnyURL) }
 	if bound, ok := g.tools[c.Tool]; ok {
 		judge = func(a *guards.Arg) (Target, *guards.Block) { return judgeBound(a, bound) }
 	}
@@ -149,13 +149,12 @@ func isElement(a *guards.Arg) bool {
 	return ok && strings.HasPrefix(rest, "[")
 }
 
-// judgeUnbound examines a if it looks like a URL that the upstream may fetch. Of
-// a tool of which nothing is known, any argument may be one.
-func judgeUnbound(a *guards.Arg, unknown bool) (Target, *guards.Block) {
+// judgeUnbound examines a if it looks like a URL that the upstream may fetch.
+func judgeUnbound(a *guards.Arg, anyURL bool) (Target, *guards.Block) {
 	if a.Kind != guards.String {
 		return Target{}, nil
 	}
-	if isURLFormat(a.Format) || isURLName(a.Name) || unknown && isWholeURL(a.Value) {
+	if a.URL || isURLName(a.Name) || anyURL && isWholeURL(a.Value) {
 		return examineLoose(a.Value)
 	}
 	return Target{}, nil
@@ -166,14 +165,6 @@ func judgeUnbound(a *guards.Arg, unknown bool) (Target, *guards.Block) {
 func isWholeURL(s string) bool {
 	s = strings.TrimSpace(s)
 	return strings.Contains(s, "://") && !strings.ContainsFunc(s, unicode.IsSpace)
-}
-
-func isURLFormat(format string) bool {
-	switch format {
-	case "uri", "url", "iri", "uri-reference", "iri-reference":
-		return true
-	}
-	return false
 }
 
 func isURLName(name string) bool {

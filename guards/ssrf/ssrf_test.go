@@ -94,8 +94,8 @@ func TestInspectBound(t *testing.T) {
 }
 
 func TestInspectUnbound(t *testing.T) {
-	withFormat := func(format, value string) guards.Arg {
-		return guards.Arg{Path: "source", Name: "source", Value: value, Format: format}
+	called := func(url bool, value string) guards.Arg {
+		return guards.Arg{Path: "source", Name: "source", Value: value, URL: url}
 	}
 	tests := []struct {
 		name string
@@ -111,10 +111,8 @@ func TestInspectUnbound(t *testing.T) {
 		{"any depth", unknown, at("a.b[0].Href", "Href", private), ssrf.RuleReserved},
 		{"list element", unknown, at("url[0]", "url", private), ssrf.RuleReserved},
 		{"trailing space in the name", unknown, arg("url ", private), ssrf.RuleReserved},
-		{"format uri", unknown, withFormat("uri", private), ssrf.RuleReserved},
-		{"format uri-reference", unknown, withFormat("uri-reference", private), ssrf.RuleReserved},
-		{"format iri", unknown, withFormat("iri", private), ssrf.RuleReserved},
-		{"other format", unknown, withFormat("hostname", private), ""},
+		{"called a URL", unknown, called(true, private), ssrf.RuleReserved},
+		{"not called a URL", unknown, called(false, private), ""},
 		{"other name", unknown, arg("text", private), ""},
 		{"longer name", unknown, arg("curl", private), ""},
 		{"tool with an entry that binds nothing", "docs/read_document", arg("url", private), ""},

@@ -126,8 +126,7 @@ func (o *output) meta(labels []string) {
 	meta := m.Member(m.Result, "_meta")
 	if meta != wire.Absent && m.Nodes[meta].Kind == '{' {
 		o.ownMeta = meta
-		cuts := m.Edit(meta, o.isOurs, add...)
-		o.patches = append(o.patches, dropOverlaps(cuts, &o.patches)...)
+		o.patches = append(o.patches, m.Edit(meta, o.isOurs, add...)...)
 		return
 	}
 	if meta == wire.Absent && len(add) > 0 {
@@ -139,21 +138,12 @@ func (o *output) meta(labels []string) {
 func (o *output) disown() {
 	for i := range o.m.Nodes {
 		if i != o.ownMeta && o.m.Nodes[i].Kind == '{' && o.m.Name(i) == "_meta" {
-			cuts := o.m.Edit(i, o.isOurs)
-			o.patches = append(o.patches, dropOverlaps(cuts, &o.patches)...)
+			o.patches = append(o.patches, o.m.Edit(i, o.isOurs)...)
 		}
 	}
 }
 
 func (o *output) isOurs(i int) bool { return strings.HasPrefix(o.m.Name(i), ours) }
-
-// dropOverlaps removes patches inside members that are about to be cut out.
-func dropOverlaps(cuts []wire.Patch, patches *[]wire.Patch) []wire.Patch {
-	*patches = slices.DeleteFunc(*patches, func(p wire.Patch) bool {
-		return slices.ContainsFunc(cuts, func(c wire.Patch) bool { return p.Start >= c.Start && p.End <= c.End && c.Start < c.End })
-	})
-	return cuts
-}
 
 func stringArray(values []string) []byte {
 	b := []byte{'['}

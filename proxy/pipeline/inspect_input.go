@@ -64,10 +64,10 @@ func (p *Pipeline) runInputGuards(ctx context.Context, c *Call, g *guards.Call) 
 func (c *Call) guardCall(server string) *guards.Call {
 	g := &guards.Call{
 		Tool: server + "/" + c.Target, Action: c.Entry.Action,
-		ReadOnly: c.tool.readOnly == yes, Destructive: c.tool.confirmable(), Unknown: !c.tool.known,
+		ReadOnly: c.tool.readOnly == yes, Destructive: c.tool.confirmable(), AnyURL: !c.tool.known || c.tool.anyURL,
 	}
 	if c.Args != wire.Absent {
-		c.addArgs(g, c.Args, guards.Arg{}, "")
+		c.addArgs(g, c.Args, guards.Arg{})
 	}
 	return g
 }
@@ -77,28 +77,24 @@ func (c *Call) guardCall(server string) *guards.Call {
 const maxPath = 256
 
 // addArgs appends what container holds; above is the argument it belongs to.
-func (c *Call) addArgs(g *guards.Call, container int, above guards.Arg, schemaPath string) {
+func (c *Call) addArgs(g *guards.Call, container int, above guards.Arg) {
 	if c.Msg.Nodes[container].Kind == '[' {
-		c.addElements(g, container, above, schemaPath)
+		c.addElements(g, container, above)
 		return
 	}
 	for i := range c.Msg.Children(container) {
 		a := guards.Arg{Path: c.Msg.Name(i), Name: c.Msg.Name(i)}
-		schemaAt := a.Name
 		if container != c.Args { // an empty name above must not lift its members to the first level
-			a.Path, schemaAt = join(above.Path, a.Name), join(schemaPath, a.Name)
+			a.Path = join(above.Path, a.Name)
 		}
-		a.Format = c.tool.formatAt(schemaAt, schemaPath)
-		c.addArg(g, i, a, schemaAt)
+		c.addArg(g, i, a)
 	}
 }
 
-func (c *Call) addElements(g *guards.Call, array int, above guards.Arg, schemaPath string) {
+func (c *Call) addElements(g *guards.Call, array int, above guards.Arg) {
 	element := guards.Arg{Path: elements(above.Path), Name: above.Name}
-	schemaAt := elements(schemaPath)
-	element.Format = c.tool.formatAt(schemaAt, schemaPath)
 	for i := range c.Msg.Children(array) {
-		c.addArg(g, i, element, schemaAt)
+		c.addArg(g, i, element)
 	}
 	if c.Msg.Nodes[array].Sparse {
 		element.Kind = guards.Number
@@ -106,8 +102,9 @@ func (c *Call) addElements(g *guards.Call, array int, above guards.Arg, schemaPa
 	}
 }
 
-func (c *Call) addArg(g *guards.Call, i int, a guards.Arg, schemaAt string) {
+func (c *Call) addArg(g *guards.Call, i int, a guards.Arg) {
 	a.Kind = argKinds[byte(c.Msg.Nodes[i].Kind)]
+	a.URL = c.tool.urls[a.Name]
 	switch a.Kind {
 	case guards.String:
 		a.Value = c.Msg.Text(i)
@@ -116,7 +113,7 @@ func (c *Call) addArg(g *guards.Call, i int, a guards.Arg, schemaAt string) {
 	}
 	g.Args = append(g.Args, a)
 	if a.Kind == guards.Object || a.Kind == guards.Array {
-		c.addArgs(g, i, a, schemaAt)
+		c.addArgs(g, i, a)
 	}
 }
 

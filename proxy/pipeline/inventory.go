@@ -39,8 +39,9 @@ type toolInfo struct {
 	known       bool
 	readOnly    hint
 	destructive hint
-	own         map[string]bool   // names in inputSchema.properties
-	formats     map[string]string // argument path to "format"
+	own         map[string]bool // names in inputSchema.properties
+	urls        map[string]bool // names of arguments that are URLs
+	anyURL      bool            // the schema speaks of URLs without saying which argument
 	headers     []headerParam
 	output      []byte // outputSchema
 	plain       bool   // inputSchema is an object schema that can be added to
@@ -269,7 +270,9 @@ func describe(m *wire.Message, t int) toolInfo {
 		plain:       m.Text(m.Member(schema, "type")) == "object" && (props == wire.Absent || m.Nodes[props].Kind == '{'),
 		output:      bytes.Clone(m.Value(m.Member(t, "outputSchema"))),
 	}
-	(&formatReader{m: m, root: schema, info: &info, left: maxSchemas}).read(schema, "", 0)
+	if schema != wire.Absent {
+		info.readURLs(m, schema, "")
+	}
 	if props == wire.Absent || m.Nodes[props].Kind != '{' {
 		return info
 	}
@@ -277,7 +280,7 @@ func describe(m *wire.Message, t int) toolInfo {
 	for prop := range m.Children(props) {
 		info.own[strings.Clone(m.Name(prop))] = true
 	}
-	info.readHeaders(m, props, "", 0)
+	info.readHeaders(m, props, "")
 	return info
 }
 

@@ -130,11 +130,9 @@ func (o *output) schema(t int, name string) {
 	if m.Nodes[props].Kind != '{' {
 		return
 	}
-	cuts := m.Edit(props, func(i int) bool { return injected(m.Name(i)) }, add...)
-	o.patches = append(o.patches, dropOverlaps(cuts, &o.patches)...)
+	o.patches = append(o.patches, m.Edit(props, func(i int) bool { return injected(m.Name(i)) }, add...)...)
 	if required := m.Member(schema, "required"); required != wire.Absent && m.Nodes[required].Kind == '[' && !m.Nodes[required].Sparse {
-		cuts := m.Edit(required, func(i int) bool { return injected(m.Text(i)) })
-		o.patches = append(o.patches, dropOverlaps(cuts, &o.patches)...)
+		o.patches = append(o.patches, m.Edit(required, func(i int) bool { return injected(m.Text(i)) })...)
 	}
 }
 

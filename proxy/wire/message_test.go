@@ -189,6 +189,10 @@ func TestSpliceRefusesOverlap(t *testing.T) {
 			t.Errorf("%s: no error", name)
 		}
 	}
+	within := []Patch{{1, 2, []byte("lost")}, {0, 3, []byte("-")}, {2, 3, nil}, {0, 0, []byte(">")}, {3, 3, []byte("<")}}
+	if got, err := Splice([]byte("abcd"), within); string(got) != ">-<d" || err != nil {
+		t.Errorf("patches inside a larger one: %s, %v", got, err)
+	}
 	raw := []byte("abcd")
 	if got, _ := Splice(raw, nil); &got[0] != &raw[0] {
 		t.Error("bytes were copied although nothing changed")

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"slices"
 )
@@ -12,29 +13,55 @@ type Patch struct {
 	New        []byte
 }
 
-// Splice returns raw with all patches applied. Patches may come in any order
-// but must not overlap; several insertions at one place keep their order.
-// Without patches it returns raw itself.
+// Splice returns raw with all patches applied. Patches may come in any order;
+// several insertions at one place keep theirs. A patch inside a larger one is
+// dropped: what is cut out takes with it whatever was to be changed in it. Other
+// overlaps are an error. Without patches it returns raw itself.
 func Splice(raw []byte, patches []Patch) ([]byte, error) {
 	if len(patches) == 0 {
 		return raw, nil
 	}
-	slices.SortStableFunc(patches, func(a, b Patch) int { return a.Start - b.Start })
-	size := len(raw)
-	for i, p := range patches {
-		if p.Start < 0 || p.End < p.Start || p.End > len(raw) || (i > 0 && p.Start < patches[i-1].End) { //nolint:gosec // i > 0 stands before it
-			return nil, fmt.Errorf("patch %d..%d overlaps or is out of range", p.Start, p.End)
-		}
-		size += len(p.New) - (p.End - p.Start)
-	}
-	out := make([]byte, 0, size)
-	from := 0
+	slices.SortStableFunc(patches, func(a, b Patch) int {
+		return cmp.Or(cmp.Compare(a.Start, b.Start), compareBool(a.End > a.Start, b.End > b.Start), cmp.Compare(b.End, a.End))
+	})
+	out := make([]byte, 0, len(raw)+grown(patches))
+	from, last := 0, Patch{}
 	for _, p := range patches {
-		out = append(out, raw[from:p.Start]...)
-		out = append(out, p.New...)
-		from = p.End
+		switch {
+		case p.Start < 0 || p.End < p.Start || p.End > len(raw):
+			return nil, fmt.Errorf("patch %d..%d is out of range", p.Start, p.End)
+		case p.inside(last):
+			continue
+		case p.Start < from:
+			return nil, fmt.Errorf("patch %d..%d overlaps another", p.Start, p.End)
+		}
+		out = append(append(out, raw[from:p.Start]...), p.New...)
+		from, last = p.End, p
 	}
 	return append(out, raw[from:]...), nil
+}
+
+// inside says whether p lies within q and q is larger.
+func (p Patch) inside(q Patch) bool {
+	return p.Start >= q.Start && p.Start < q.End && p.End <= q.End && p.End-p.Start < q.End-q.Start
+}
+
+func grown(patches []Patch) int {
+	n := 0
+	for _, p := range patches {
+		n += len(p.New)
+	}
+	return n
+}
+
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return 1
 }
 
 // Replace patches value i.
