@@ -3,14 +3,13 @@ package sidecar
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -185,7 +184,7 @@ func (r *rig) stop() {
 	r.http.CloseIdleConnections()
 	r.cancel()
 	r.cancel = nil
-	if err := <-r.done; err != nil {
+	if err := <-r.done; err != nil && !errors.Is(err, http.ErrServerClosed) {
 		r.t.Errorf("Serve: %v", err)
 	}
 	if err := r.sidecar.Close(); err != nil {
@@ -243,6 +242,7 @@ tools:%s`, r.startIssuer(s.introspect), r.issuerURL+"/introspect", s.tools)
 	if cfg.DNS.Hosts == nil {
 		cfg.DNS.Hosts = map[string][]netip.Addr{
 			"example.com":          {netip.MustParseAddr("93.184.215.14")},
+			"good.example.com":     {netip.MustParseAddr("93.184.215.14")},
 			"rebind.example.com":   {netip.MustParseAddr("93.184.215.14"), netip.MustParseAddr("10.0.0.1")},
 			"inside.example.com":   {netip.MustParseAddr("192.168.7.7")},
 			"metadata.example.com": {netip.MustParseAddr("169.254.169.254")},
@@ -283,9 +283,13 @@ func (noNames) LookupNetIP(context.Context, string, string) ([]netip.Addr, error
 var allScopes = []string{"documents:create", "documents:read", "documents:update", "documents:delete", "documents:move"}
 
 // token returns a token of who: "alice" or, with scopes, "alice documents:read".
+// Without authentication there is none.
 func (r *rig) token(who string) string {
 	if t, ok := r.tokens[who]; ok {
 		return t
+	}
+	if r.issuer == nil {
+		return "" // everybody is anonymous
 	}
 	words := strings.Fields(who)
 	scopes := words[1:]
@@ -467,44 +471,4 @@ func (r *rig) outcome() audit.Event {
 		r.t.Fatalf("%d outcome records, want 1: %+v", len(found), found)
 	}
 	return found[0]
-}
-
-// checkCanaries: no slice of 12 bytes of any token may have gone anywhere but to
-// its issuer.
-func (r *rig) checkCanaries() {
-	r.t.Helper()
-	file, err := os.ReadFile(r.auditLog)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	for name, token := range r.tokens {
-		if len(token) < 16 {
-			continue
-		}
-		for where, text := range map[string]string{
-			"the upstream": r.up.everything(), "the audit file": string(file), "the log": r.stderr.String(), "an answer": r.answers.String(),
-		} {
-			if slice := leaked(text, token); slice != "" {
-				r.t.Errorf("%s holds %q of the token of %q", where, slice, name)
-			}
-		}
-	}
-}
-
-// leaked returns a slice of token that occurs in text: raw, in Base64 at any
-// alignment, or percent-encoded.
-func leaked(text, token string) string {
-	const n = 12
-	for i := 0; i+n <= len(token); i++ {
-		slice := token[i : i+n]
-		for _, form := range []string{
-			slice, url.QueryEscape(slice),
-			base64.StdEncoding.EncodeToString([]byte(slice)), base64.URLEncoding.EncodeToString([]byte(slice)),
-		} {
-			if strings.Contains(text, form) {
-				return form
-			}
-		}
-	}
-	return ""
 }

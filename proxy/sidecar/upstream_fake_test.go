@@ -15,11 +15,11 @@ import (
 // fakeUpstream records everything that reaches it. Without a handler it is a
 // booby trap: being touched fails the test.
 type fakeUpstream struct {
-	t         testing.TB
-	server    *httptest.Server
-	inventory string
+	t      testing.TB
+	server *httptest.Server
 
 	mu          sync.Mutex
+	inventory   string
 	handle      http.HandlerFunc
 	calls       []received
 	inventories []received
@@ -46,10 +46,10 @@ func (u *fakeUpstream) serve(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	own := isInventory(body)
-	handle := u.record(r, string(body), own)
+	handle, inventory := u.record(r, string(body), own)
 	switch {
-	case own && u.inventory != "":
-		writeInventory(w, u.inventory)
+	case own && inventory != "":
+		writeInventory(w, inventory)
 	case handle != nil:
 		handle(w, r)
 	default:
@@ -58,7 +58,7 @@ func (u *fakeUpstream) serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (u *fakeUpstream) record(r *http.Request, body string, own bool) http.HandlerFunc {
+func (u *fakeUpstream) record(r *http.Request, body string, own bool) (handle http.HandlerFunc, inventory string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	fmt.Fprintf(&u.raw, "%s %s %s\n", r.Method, r.URL, r.Host)
@@ -70,7 +70,7 @@ func (u *fakeUpstream) record(r *http.Request, body string, own bool) http.Handl
 	} else {
 		u.calls = append(u.calls, got)
 	}
-	return u.handle
+	return u.handle, u.inventory
 }
 
 // answerWith changes what answers from now on.
@@ -80,11 +80,25 @@ func (u *fakeUpstream) answerWith(h http.HandlerFunc) {
 	u.handle = h
 }
 
+// listTools makes the upstream list tools from now on.
+func (u *fakeUpstream) listTools(inventory string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.inventory = inventory
+}
+
 // seen returns the requests so far, without those for the inventory.
 func (u *fakeUpstream) seen() []received {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return append([]received(nil), u.calls...)
+}
+
+// listings returns the requests for the inventory.
+func (u *fakeUpstream) listings() []received {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return append([]received(nil), u.inventories...)
 }
 
 func (u *fakeUpstream) listed() int {

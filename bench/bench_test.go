@@ -1,0 +1,218 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+
+	"mcp-sidecar/proxy/cli"
+)
+
+// TestMain lets the test binary play every program of the benchmark: its own
+// roles, the sidecar, and, under their names, sidecars that misbehave.
+func TestMain(m *testing.M) {
+	if len(os.Args) < 2 || os.Args[1] != roleCommand && os.Args[1] != "serve" {
+		os.Exit(m.Run())
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := play(ctx)
+	stop()
+	os.Exit(code)
+}
+
+func play(ctx context.Context) int {
+	name := filepath.Base(os.Args[0])
+	switch {
+	case os.Args[1] == roleCommand:
+		return run(ctx, os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr})
+	case name == doubler || name == refuser:
+		return rogue(ctx, name, os.Args[3])
+	}
+	return cli.Run(ctx, os.Args[1:], cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr})
+}
+
+// Sidecars that misbehave.
+const (
+	doubler = "doubler" // sends each request twice
+	refuser = "refuser" // answers nothing else than 502
+)
+
+// rogue is a proxy without any check.
+func rogue(ctx context.Context, name, config string) int {
+	text, err := os.ReadFile(config)
+	if err != nil {
+		return exitFailure
+	}
+	upstream := regexp.MustCompile(`url: (\S+/mcp)`).FindSubmatch(text)[1]
+	if err := os.WriteFile("audit.jsonl", nil, 0o600); err != nil {
+		return exitFailure
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if name == refuser {
+			http.Error(w, "out of order", http.StatusBadGateway)
+			return
+		}
+		body, _ := io.ReadAll(r.Body)
+		for range 2 {
+			resp, err := http.Post(string(upstream), "application/json", bytes.NewReader(body))
+			if err != nil {
+				return
+			}
+			body, _ := io.ReadAll(resp.Body)
+			resp.Body.Close()
+			if w.Header().Get("Content-Type") == "" {
+				w.Header().Set("Content-Type", resp.Header.Get("Content-Type"))
+				_, _ = w.Write(body)
+			}
+		}
+	}))
+	defer server.Close()
+	fmt.Println("rogue listening on", server.URL)
+	<-ctx.Done()
+	return exitOK
+}
+
+// runBench runs the whole program with the sidecar at path.
+func runBench(t *testing.T, path string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	t.Setenv("TMPDIR", t.TempDir())
+	var out, talk bytes.Buffer
+	args = append([]string{"--sidecar", path, "--rounds", "2", "--calls", "12", "--sizes", "100,4k", "--concurrency", "1,4"}, args...)
+	code = run(t.Context(), args, streams{nil, &out, &talk})
+	left, err := os.ReadDir(os.Getenv("TMPDIR"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+	return code, out.String(), talk.String()
+}
+
+// self is the test binary.
+func self(t *testing.T) string {
+	t.Helper()
+	path, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// TestWholeRun measures a little, with every process real.
+func TestWholeRun(t *testing.T) {
+	for _, answer := range []string{answerSSE, answerJSON} {
+		t.Run(answer, func(t *testing.T) {
+			code, stdout, stderr := runBench(t, self(t), "--json", "--answer", answer)
+			if code != exitOK {
+				t.Fatalf("exit %d: %s", code, stderr)
+			}
+			var r report
+			if err := json.Unmarshal([]byte(stdout), &r); err != nil {
+				t.Fatal(err)
+			}
+			checkReport(t, &r)
+		})
+	}
+}
+
+func checkReport(t *testing.T, r *report) {
+	t.Helper()
+	if len(r.Lines) != 12 || len(r.Paths) != 3 || r.Audited != r.Paths[2].Calls {
+		t.Fatalf("report %+v", r)
+	}
+	for _, l := range r.Lines {
+		if l.P50 <= 0 || l.P99 < l.P50 || l.PerSecond <= 0 || l.P50Ratio.Median <= 0 {
+			t.Errorf("line %+v", l)
+		}
+		if l.Path == floorPath && (l.P50Ratio != ratio{1, 1, 1}) {
+			t.Errorf("the floor against itself: %+v", l)
+		}
+		if runtime.GOOS == "linux" && l.Path != directPath && (l.CPU <= 0 || l.CPURatio.Median <= 0) {
+			t.Errorf("no processor time: %+v", l)
+		}
+	}
+	for _, p := range r.Paths {
+		// 2 rounds of 12 calls in 4 cells, and in each a warm-up: 3 or 8 calls.
+		if want := 2*12*4 + 2*3 + 2*8; p.Calls != want || p.Failed != 0 {
+			t.Errorf("path %+v, want %d calls", p, want)
+		}
+		if p.Path != directPath && p.LifetimeCPU <= 0 {
+			t.Errorf("path %+v: no processor time at the end", p)
+		}
+	}
+}
+
+// TestRogueSidecar checks that the program does not publish figures of a proxy
+// that does something else than asked.
+func TestRogueSidecar(t *testing.T) {
+	for _, row := range []struct {
+		name string
+		code int
+		want string
+	}{
+		{doubler, exitUnexpected, `the path "sidecar" sent 236 tools/call`},
+		{refuser, exitFailure, "out of order"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), row.name)
+			if err := os.Symlink(self(t), path); err != nil {
+				t.Fatal(err)
+			}
+			code, _, stderr := runBench(t, path)
+			if code != row.code || !strings.Contains(stderr, row.want) {
+				t.Errorf("exit %d: %s\nwant %d: %s", code, stderr, row.code, row.want)
+			}
+		})
+	}
+}
+
+// TestProgramThatDoesNotStart checks that its own words reach the user.
+func TestProgramThatDoesNotStart(t *testing.T) {
+	for _, row := range []struct {
+		name string
+		args []string
+		want string
+	}{
+		{"sidecar without its file", []string{"serve", "-c", "absent.yaml"}, "| mcp-sidecar: open absent.yaml"},
+		{"no such role", []string{roleCommand, "ceiling"}, `| bench: role "ceiling": want`},
+		{"no role", []string{roleCommand}, "| bench: role: no role is named"},
+		{"issuer without a secret", []string{roleCommand, "issuer", "--secret-file", "absent"}, "| bench: open absent"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			_, err := start(t.Context(), t.TempDir(), "child", self(t), row.args...)
+			if err == nil || !strings.Contains(err.Error(), "child ended at once: exit status") || !strings.Contains(err.Error(), row.want) {
+				t.Errorf("error %v, want %q", err, row.want)
+			}
+		})
+	}
+}
+
+// TestInterrupt checks that an interrupted run ends at once and leaves nothing.
+func TestInterrupt(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	t.Setenv("TMPDIR", t.TempDir())
+	var out bytes.Buffer
+	code := run(ctx, []string{"--sidecar", self(t), "--calls", "1000000", "--sizes", "100", "--concurrency", "1"}, streams{nil, &out, writerFunc(cancel)})
+	left, err := os.ReadDir(os.Getenv("TMPDIR"))
+	if code != exitFailure || out.Len() > 0 || err != nil || len(left) > 0 {
+		t.Errorf("exit %d, output %q, left behind %v, %v", code, out.String(), left, err)
+	}
+}
+
+// writerFunc calls itself when something is written.
+type writerFunc func()
+
+func (w writerFunc) Write(p []byte) (int, error) {
+	w()
+	return len(p), nil
+}

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// variants is how many different texts of one size are sent, so that no cache of
+// the last message can answer.
+const variants = 32
+
+// callTime bounds one call; a thousandth of it is normal.
+const callTime = 30 * time.Second
+
+// exchange is one prepared call and what its answer must contain.
+type exchange struct{ body, want []byte }
+
+// exchanges prepares calls whose text, and whose answer's text, has size bytes.
+func exchanges(size int) ([]exchange, error) {
+	all := make([]exchange, variants)
+	for v := range all {
+		text, err := json.Marshal(arguments{
+			Text: prose(size, v), Size: size, Variant: variants + v,
+			Format: "plain", Link: "https://www.example.com/notes/" + strconv.Itoa(v),
+		})
+		if err != nil {
+			return nil, err
+		}
+		all[v] = exchange{
+			body: fmt.Appendf(nil, `{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"echo","arguments":%s,"_meta":{`+
+				`"io.modelcontextprotocol/protocolVersion":"%s","io.modelcontextprotocol/clientInfo":{"name":"bench","version":"1"},`+
+				`"io.modelcontextprotocol/clientCapabilities":{}}}}`, v+1, text, revision),
+			want: fmt.Appendf(nil, `"id":%d,"result":{"resultType":"complete",%s}`, v+1, answerContent(size, variants+v)),
+		}
+	}
+	return all, nil
+}
+
+// load is the clients of one path. Connections are kept from call to call and
+// from round to round.
+type load struct {
+	url    string
+	header http.Header
+	client *http.Client
+}
+
+func newLoad(url, token string) *load {
+	h := http.Header{}
+	h.Set("Content-Type", "application/json")
+	h.Set("Accept", "application/json, text/event-stream")
+	h.Set("Authorization", "Bearer "+token)
+	h.Set("Mcp-Protocol-Version", revision)
+	h.Set("Mcp-Method", "tools/call")
+	h.Set("Mcp-Name", "echo")
+	return &load{url: url, header: h, client: &http.Client{
+		Timeout: callTime,
+		// No proxy from the environment; nothing compressed, since nobody wants
+		// to measure gzip.
+		Transport: &http.Transport{MaxIdleConnsPerHost: maxWorkers, DisableCompression: true},
+	}}
+}
+
+func (l *load) close() { l.client.CloseIdleConnections() }
+
+// taken is what one run of a load took.
+type taken struct {
+	latencies []time.Duration // of the calls that succeeded, sorted
+	elapsed   time.Duration
+	failed    int
+	err       error // the first failure
+}
+
+// run makes calls, shared by workers that each have one call in flight at a time
+// (closed loop).
+func (l *load) run(ctx context.Context, all []exchange, workers, calls int) taken {
+	var next atomic.Int64
+	parts := make([]taken, workers)
+	var wg sync.WaitGroup
+	began := time.Now()
+	for w := range parts {
+		wg.Go(func() {
+			for n := int(next.Add(1)); n <= calls && ctx.Err() == nil; n = int(next.Add(1)) {
+				parts[w].add(l.call(ctx, all[n%len(all)]))
+			}
+		})
+	}
+	wg.Wait()
+	return join(parts, time.Since(began))
+}
+
+func (t *taken) add(d time.Duration, err error) {
+	if err == nil {
+		t.latencies = append(t.latencies, d)
+		return
+	}
+	if t.failed++; t.err == nil {
+		t.err = err
+	}
+}
+
+func join(parts []taken, elapsed time.Duration) taken {
+	all := taken{elapsed: elapsed}
+	for _, p := range parts {
+		all.latencies = append(all.latencies, p.latencies...)
+		all.failed += p.failed
+		if all.err == nil {
+			all.err = p.err
+		}
+	}
+	slices.Sort(all.latencies)
+	return all
+}
+
+// call makes one call and returns how long it took until the last byte.
+func (l *load) call(ctx context.Context, x exchange) (time.Duration, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, l.url, bytes.NewReader(x.body))
+	if err != nil {
+		return 0, err
+	}
+	req.Header = l.header
+	began := time.Now()
+	resp, err := l.client.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	body, err := io.ReadAll(resp.Body)
+	took := time.Since(began)
+	_ = resp.Body.Close()
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("answer cut short: %w", err)
+	case resp.StatusCode != http.StatusOK || !bytes.Contains(body, x.want):
+		return 0, fmt.Errorf("HTTP %d, unexpected answer: %.300q", resp.StatusCode, body)
+	}
+	return took, nil
+}

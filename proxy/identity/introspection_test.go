@@ -1,0 +1,348 @@
+package identity
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// endpoint is an introspection endpoint without a network.
+type endpoint struct {
+	asked  atomic.Int64
+	answer func(token string, r *http.Request) (status int, media, body string)
+	wait   func(r *http.Request) error // before the answer
+}
+
+func (e *endpoint) RoundTrip(r *http.Request) (*http.Response, error) {
+	e.asked.Add(1)
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, err
+	}
+	if e.wait != nil {
+		if err := e.wait(r); err != nil {
+			return nil, err
+		}
+	}
+	form, err := url.ParseQuery(string(body))
+	if err != nil {
+		return nil, err
+	}
+	status, media, text := e.answer(form.Get("token"), r)
+	return &http.Response{StatusCode: status, Header: http.Header{"Content-Type": {media}}, Body: io.NopCloser(strings.NewReader(text)), Request: r}, nil
+}
+
+func always(body string) func(string, *http.Request) (int, string, string) {
+	return func(string, *http.Request) (int, string, string) { return 200, "application/json", body }
+}
+
+const activeAlice = `{"active":true,"sub":"alice","client_id":"cli","aud":"doc-server","scope":" a:b  c:d\t"}`
+
+// stopped is a clock that a test moves.
+type stopped struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func (s *stopped) Now() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.now
+}
+
+func (s *stopped) advance(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.now = s.now.Add(d)
+}
+
+func verifier(e *endpoint, c *stopped) *Introspector {
+	o := IntrospectionOptions{Issuer: "https://idp.example", URL: "https://idp.example/introspect", Audience: []string{"doc-server", "other"}, Client: &http.Client{Transport: e}}
+	if c != nil {
+		o.Now = c.Now
+	}
+	return NewIntrospector(o)
+}
+
+func TestPrincipalOfAnAnswer(t *testing.T) {
+	v := verifier(&endpoint{answer: always(`{"active":true,"sub":"alice","client_id":"cli","aud":["x","other"],"scope":" a:b  c:d\t","exp":4102444800.9,"token_type":"bearer","iss":"https://idp.example","cnf":null,"more":{}}`)}, nil)
+	p, err := v.Authenticate(t.Context(), NewSecret("t"))
+	if err != nil || p.Issuer != "https://idp.example" || p.Subject != "alice" || p.ClientID != "cli" || !slices.Equal(p.Audience, []string{"x", "other"}) ||
+		!slices.Equal(p.Scopes, []string{"a:b", "c:d"}) || !p.Expiry.Equal(time.Unix(4102444800, 0)) || p.Roles != nil {
+		t.Errorf("%+v, %v", p, err)
+	}
+}
+
+// A good answer is believed for 30 seconds: that is how long a revoked token may
+// still pass.
+func TestPositiveCache(t *testing.T) {
+	e, c := &endpoint{answer: always(activeAlice)}, &stopped{now: time.Unix(1000, 0)}
+	v := verifier(e, c)
+	ask := func() error { _, err := v.Authenticate(t.Context(), NewSecret("t")); return err }
+	for _, row := range []struct {
+		after time.Duration
+		asked int64
+	}{{0, 1}, {0, 1}, {30*time.Second - 1, 1}, {1, 2}, {time.Second, 2}} {
+		c.advance(row.after)
+		if err := ask(); err != nil || e.asked.Load() != row.asked {
+			t.Errorf("after %v: %v, asked %d times, want %d", row.after, err, e.asked.Load(), row.asked)
+		}
+	}
+	e.answer = always(`{"active":false}`) // revoked
+	c.advance(30 * time.Second)
+	if err := ask(); !errors.Is(err, ErrInvalid) {
+		t.Errorf("a revoked token after 30 seconds: %v", err)
+	}
+}
+
+// A token that expires while its answer is cached is refused at once.
+func TestExpiryInsideTheCache(t *testing.T) {
+	e, c := &endpoint{answer: always(`{"active":true,"sub":"alice","aud":"doc-server","exp":1010}`)}, &stopped{now: time.Unix(1000, 0)}
+	v := verifier(e, c)
+	for _, row := range []struct {
+		after time.Duration
+		want  error
+	}{{0, nil}, {10*time.Second - 1, nil}, {1, ErrExpired}, {time.Second, ErrExpired}} {
+		c.advance(row.after)
+		if _, err := v.Authenticate(t.Context(), NewSecret("t")); !errors.Is(err, row.want) && err != row.want {
+			t.Errorf("after %v: %v, want %v", row.after, err, row.want)
+		}
+	}
+	if e.asked.Load() != 1 {
+		t.Errorf("asked %d times", e.asked.Load())
+	}
+}
+
+func TestNegativeCache(t *testing.T) {
+	e, c := &endpoint{answer: always(`{"active":false}`)}, &stopped{now: time.Unix(1000, 0)}
+	v := verifier(e, c)
+	ask := func() error { _, err := v.Authenticate(t.Context(), NewSecret("t")); return err }
+	for range 3 {
+		if err := ask(); !errors.Is(err, ErrInvalid) || e.asked.Load() != 1 {
+			t.Errorf("%v, asked %d times", err, e.asked.Load())
+		}
+	}
+	e.answer = always(activeAlice) // issued a moment later
+	c.advance(5*time.Second - 1)
+	if err := ask(); !errors.Is(err, ErrInvalid) {
+		t.Errorf("within five seconds: %v", err)
+	}
+	c.advance(1)
+	if err := ask(); err != nil {
+		t.Errorf("after five seconds: %v", err)
+	}
+}
+
+// Only "unknown" is remembered: what depends on time, on this service or on the
+// issuer's health is asked again.
+func TestWhatIsNotCached(t *testing.T) {
+	for name, answer := range map[string]string{
+		"expired":       `{"active":true,"sub":"alice","aud":"doc-server","exp":1}`,
+		"too early":     `{"active":true,"sub":"alice","aud":"doc-server","nbf":2000}`,
+		"audience":      `{"active":true,"sub":"alice","aud":"elsewhere"}`,
+		"broken answer": `{`,
+	} {
+		e, c := &endpoint{answer: always(answer)}, &stopped{now: time.Unix(1000, 0)}
+		v := verifier(e, c)
+		for range 2 {
+			if _, err := v.Authenticate(t.Context(), NewSecret("t")); err == nil {
+				t.Errorf("%s: accepted", name)
+			}
+		}
+		if e.asked.Load() != 2 {
+			t.Errorf("%s: asked %d times", name, e.asked.Load())
+		}
+	}
+}
+
+// Random tokens fill the negative cache up to its bound; whoever has been
+// accepted stays in the other one.
+func TestRandomTokensEvictNobody(t *testing.T) {
+	e, c := &endpoint{}, &stopped{now: time.Unix(1000, 0)}
+	e.answer = func(token string, _ *http.Request) (int, string, string) {
+		return 200, "application/json", strings.Replace(activeAlice, "true", fmt.Sprint(token == "good"), 1)
+	}
+	v := verifier(e, c)
+	if _, err := v.Authenticate(t.Context(), NewSecret("good")); err != nil {
+		t.Fatal(err)
+	}
+	for i := range maxCached + 100 {
+		if _, err := v.Authenticate(t.Context(), NewSecret(fmt.Sprint("random-", i))); !errors.Is(err, ErrInvalid) {
+			t.Fatal(err)
+		}
+	}
+	if len(v.unknown) != maxCached || len(v.known) != 1 {
+		t.Errorf("%d unknown and %d known tokens", len(v.unknown), len(v.known))
+	}
+	asked := e.asked.Load()
+	if _, err := v.Authenticate(t.Context(), NewSecret("good")); err != nil || e.asked.Load() != asked {
+		t.Errorf("the good token was forgotten: %v", err)
+	}
+	c.advance(negativeLife)
+	if _, err := v.Authenticate(t.Context(), NewSecret("random-next")); !errors.Is(err, ErrInvalid) || len(v.unknown) != 1 {
+		t.Errorf("%v; %d unknown tokens after their time", err, len(v.unknown))
+	}
+}
+
+// A thousand requests with one new token are one question; nobody's departure
+// ends it for the others.
+func TestSingleFlight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		e := &endpoint{answer: always(activeAlice), wait: func(r *http.Request) error {
+			select {
+			case <-release:
+				return nil
+			case <-r.Context().Done():
+				return r.Context().Err()
+			}
+		}}
+		v := verifier(e, nil)
+		first, leave := context.WithCancel(t.Context())
+		results := make(chan error, 1001)
+		go func() { _, err := v.Authenticate(first, NewSecret("t")); results <- err }()
+		synctest.Wait()
+		for range 1000 {
+			go func() { _, err := v.Authenticate(context.Background(), NewSecret("t")); results <- err }()
+		}
+		synctest.Wait()
+		leave()
+		if err := <-results; !errors.Is(err, ErrUnavailable) || !errors.Is(err, context.Canceled) {
+			t.Errorf("who left: %v", err)
+		}
+		close(release)
+		for range 1000 {
+			if err := <-results; err != nil {
+				t.Errorf("who stayed: %v", err)
+			}
+		}
+		if e.asked.Load() != 1 {
+			t.Errorf("asked %d times", e.asked.Load())
+		}
+	})
+}
+
+// An issuer that never answers holds a call for five seconds, then fails closed.
+func TestSlowIssuer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := verifier(&endpoint{wait: func(r *http.Request) error { <-r.Context().Done(); return r.Context().Err() }}, nil)
+		begun := time.Now()
+		_, err := v.Authenticate(t.Context(), NewSecret("t"))
+		if took := time.Since(begun); !errors.Is(err, ErrUnavailable) || took != askTimeout {
+			t.Errorf("%v after %v", err, took)
+		}
+	})
+}
+
+// What the endpoint is asked, and with which credential.
+func TestQuestion(t *testing.T) {
+	var got *http.Request
+	e := &endpoint{answer: func(_ string, r *http.Request) (int, string, string) {
+		got = r
+		return 200, "application/json", activeAlice
+	}}
+	v := verifier(e, nil)
+	v.opts.ClientID, v.opts.ClientSecret = "the client", NewSecret("p:w+/=")
+	if _, err := v.Authenticate(t.Context(), NewSecret("a+b/c==")); err != nil {
+		t.Fatal(err)
+	}
+	id, secret, ok := got.BasicAuth()
+	if got.Method != http.MethodPost || got.URL.String() != "https://idp.example/introspect" || got.Header.Get("Content-Type") != introspectForm || !ok || id != "the+client" || secret != "p%3Aw%2B%2F%3D" {
+		t.Errorf("%s %s %v", got.Method, got.URL, got.Header)
+	}
+	v = verifier(e, nil)
+	if _, err := v.Authenticate(t.Context(), NewSecret("t")); err != nil || got.Header.Get("Authorization") != "" {
+		t.Errorf("without a client id: %v %v", err, got.Header)
+	}
+}
+
+// The token leaves for the configured endpoint and nowhere else.
+func TestDefaultClient(t *testing.T) {
+	trap := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the token was carried elsewhere") }))
+	defer trap.Close()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, trap.URL, http.StatusTemporaryRedirect)
+	}))
+	defer server.Close()
+	v := NewIntrospector(IntrospectionOptions{Issuer: server.URL, URL: server.URL, Audience: []string{"doc-server"}})
+	defer v.opts.Client.CloseIdleConnections()
+	if _, err := v.Authenticate(t.Context(), NewSecret("t")); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("redirect: %v", err)
+	}
+	transport := v.opts.Client.Transport.(*http.Transport)
+	if transport.Proxy != nil || v.opts.Client.Timeout != askTimeout {
+		t.Error("the environment can choose a proxy, or an answer can take for ever")
+	}
+	server.Close()
+	if _, err := v.Authenticate(t.Context(), NewSecret("t")); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("closed: %v", err)
+	}
+}
+
+// Every way in which an answer can be wrong fails closed.
+func TestBadAnswers(t *testing.T) {
+	for name, e := range map[string]*endpoint{
+		"status 201":    {answer: func(string, *http.Request) (int, string, string) { return 201, "application/json", activeAlice }},
+		"status 500":    {answer: func(string, *http.Request) (int, string, string) { return 500, "application/json", activeAlice }},
+		"media type":    {answer: func(string, *http.Request) (int, string, string) { return 200, "text/plain", activeAlice }},
+		"no media type": {answer: func(string, *http.Request) (int, string, string) { return 200, "", activeAlice }},
+		"signed answer": {answer: func(string, *http.Request) (int, string, string) {
+			return 200, "application/token-introspection+jwt", "e30.e30.x"
+		}},
+		"1 MiB and more": {answer: always(activeAlice + strings.Repeat(" ", maxAnswer))},
+		"trailing text":  {answer: always(activeAlice + "x")},
+		"two answers":    {answer: always(activeAlice + activeAlice)},
+		"twice":          {answer: always(strings.Replace(activeAlice, `"sub"`, `"active":true,"sub"`, 1))},
+		"list":           {answer: always("[" + activeAlice + "]")},
+		"null":           {answer: always("null")},
+		"number":         {answer: always("1")},
+		"other case":     {answer: always(strings.Replace(activeAlice, `"active"`, `"Active"`, 1))},
+		"no connection":  {wait: func(*http.Request) error { return errors.New("connection refused") }},
+	} {
+		if p, err := verifier(e, nil).Authenticate(t.Context(), NewSecret("t")); err == nil || p.Subject != "" {
+			t.Errorf("%s: %+v, %v", name, p, err)
+		}
+	}
+	if _, err := verifier(&endpoint{answer: always(activeAlice + strings.Repeat(" ", maxAnswer-len(activeAlice)))}, nil).Authenticate(t.Context(), NewSecret("t")); err != nil {
+		t.Errorf("1 MiB: %v", err)
+	}
+}
+
+func TestVerifiers(t *testing.T) {
+	good := verifier(&endpoint{answer: always(activeAlice)}, nil)
+	unknown := verifier(&endpoint{answer: always(`{"active":false}`)}, nil)
+	expired := verifier(&endpoint{answer: always(`{"active":true,"sub":"alice","aud":"doc-server","exp":1}`)}, nil)
+	down := verifier(&endpoint{wait: func(*http.Request) error { return errors.New("refused") }}, nil)
+	for _, row := range []struct {
+		name string
+		vs   Verifiers
+		want error
+	}{
+		{"none", nil, ErrInvalid},
+		{"good", Verifiers{good}, nil},
+		{"second is good", Verifiers{unknown, good}, nil},
+		{"good although another is down", Verifiers{down, good}, nil},
+		{"unknown to all", Verifiers{unknown, unknown}, ErrInvalid},
+		{"down outweighs unknown", Verifiers{unknown, down}, ErrUnavailable},
+		{"down outweighs unknown, first", Verifiers{down, unknown}, ErrUnavailable},
+		{"expired says more than unknown", Verifiers{unknown, expired}, ErrExpired},
+		{"expired says more than unknown, first", Verifiers{expired, unknown}, ErrExpired},
+		{"down outweighs expired", Verifiers{expired, down}, ErrUnavailable},
+	} {
+		p, err := row.vs.Authenticate(t.Context(), NewSecret("t"))
+		if !errors.Is(err, row.want) || (err == nil) != (p.Subject == "alice") {
+			t.Errorf("%s: %+v, %v; want %v", row.name, p, err, row.want)
+		}
+	}
+}

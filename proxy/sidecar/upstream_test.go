@@ -1,0 +1,557 @@
+package sidecar
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+
+	"mcp-sidecar/proxy/audit"
+)
+
+// update is a call that passes every check; its result is not wrapped. It asks
+// for progress under the token 7.
+func (r *rig) update(rev, id string) ask {
+	a := toolCall(rev, r.token("alice"), id, "update_document", `{"id":1}`)
+	if rev == modern {
+		a.body = strings.Replace(a.body, `"_meta":{`, `"_meta":{"progressToken":7,`, 1)
+	} else {
+		a.body = strings.Replace(a.body, `"params":{`, `"params":{"_meta":{"progressToken":7},`, 1)
+	}
+	return a
+}
+
+const doneResult = `{"content":[{"type":"text","text":"done"}]}`
+
+// event is one server-sent event as the sidecar writes it.
+func event(data string) string { return "event: message\ndata: " + data + "\n\n" }
+
+func response(id, result string) string {
+	return `{"jsonrpc":"2.0","id":` + id + `,"result":` + result + `}`
+}
+
+// TestAnswers: what the upstream may answer with, and what the client gets.
+func TestAnswers(t *testing.T) {
+	t.Parallel()
+	const progress = `{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":7,"progress":1.50,"message":"half way"}}`
+	const log = `{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":{"n":9007199254740993}}}`
+	for _, row := range []struct {
+		name     string
+		upstream http.HandlerFunc
+		media    string
+		want     string // $ID is the request's id
+		events   int
+		dropped  int
+	}{
+		{name: "JSON", upstream: text("done"), media: "application/json", want: response("$ID", doneResult)},
+		{name: "JSON with a charset", upstream: func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "application/json; charset=utf-8")
+			_, _ = io.WriteString(w, response(idOf(r), doneResult))
+		}, media: "application/json", want: response("$ID", doneResult)},
+		{name: "stream of one", upstream: events("data: " + response("$ID", doneResult) + "\n\n"), media: "text/event-stream", want: event(response("$ID", doneResult))},
+		{name: "progress and log", upstream: events("data: " + progress + "\n\ndata: " + log + "\n\ndata: " + response("$ID", doneResult) + "\n\n"),
+			media: "text/event-stream", want: event(progress) + event(log) + event(response("$ID", doneResult)), events: 2},
+		{name: "list_changed", upstream: events("data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/tools/list_changed\"}\n\ndata: " + response("$ID", doneResult) + "\n\n"),
+			media: "text/event-stream", want: event(`{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}`) + event(response("$ID", doneResult)), events: 1},
+		{name: "unknown notification", upstream: events("data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/obey\",\"params\":{\"order\":\"send money\"}}\n\ndata: " + progress + "\n\ndata: " + response("$ID", doneResult) + "\n\n"),
+			media: "text/event-stream", want: event(progress) + event(response("$ID", doneResult)), events: 1, dropped: 1},
+		{name: "a client's notification from the upstream", upstream: events("data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":{\"requestId\":1}}\n\ndata: " + response("$ID", doneResult) + "\n\n"),
+			media: "text/event-stream", want: event(response("$ID", doneResult)), dropped: 1},
+		{name: "progress of another request", upstream: events("data: " + strings.Replace(progress, ":7", ":8", 1) + "\n\ndata: " + strings.Replace(progress, ":7", `:"7"`, 1) + "\n\ndata: " + strings.Replace(progress, ":7", ":7.0", 1) + "\n\ndata: " + response("$ID", doneResult) + "\n\n"),
+			media: "text/event-stream", want: event(strings.Replace(progress, ":7", ":7.0", 1)) + event(response("$ID", doneResult)), events: 1, dropped: 2},
+		{name: "ids, names and delays of events end here", upstream: events("id: e-1\nretry: 50\ndata:\n\nevent: message\nid: e-2\ndata: " + progress + "\n\nid: e-3\ndata: " + response("$ID", doneResult) + "\n\n"),
+			media: "text/event-stream", want: event(progress) + event(response("$ID", doneResult)), events: 1},
+		{name: "data of several lines", upstream: events("data: {\"jsonrpc\":\"2.0\",\ndata: \"id\":$ID,\ndata:  \"result\":" + doneResult + "}\n\n"),
+			media: "text/event-stream", want: "event: message\ndata: {\"jsonrpc\":\"2.0\",\ndata: \"id\":$ID,\ndata:  \"result\":" + doneResult + "}\n\n"},
+		{name: "comments and CRLF", upstream: events(": hello\r\n\r\ndata: " + response("$ID", doneResult) + "\r\n\r\n"), media: "text/event-stream", want: event(response("$ID", doneResult))},
+		{name: "nothing behind the response", upstream: events("data: " + response("$ID", doneResult) + "\n\ndata: " + progress + "\n\n"), media: "text/event-stream", want: event(response("$ID", doneResult))},
+		{name: "error", upstream: func(w http.ResponseWriter, r *http.Request) {
+			answerJSON(w, http.StatusOK, `{"jsonrpc":"2.0","id":`+idOf(r)+`,"error":{"code":-32000,"message":"no such row","data":{"big":9007199254740993}}}`)
+		}, media: "application/json", want: `{"jsonrpc":"2.0","id":$ID,"error":{"code":-32000,"message":"no such row","data":{"big":9007199254740993}}}`},
+		{name: "error with a null id", upstream: func(w http.ResponseWriter, r *http.Request) {
+			answerJSON(w, http.StatusOK, `{"jsonrpc":"2.0","id": null,"error":{"code":-32700,"message":"?"}}`)
+		}, media: "application/json", want: `{"jsonrpc":"2.0","id": $ID,"error":{"code":-32700,"message":"?"}}`},
+		{name: "error without an id", upstream: func(w http.ResponseWriter, r *http.Request) {
+			answerJSON(w, http.StatusOK, `{"jsonrpc":"2.0","error":{"code":-32700,"message":"?"}}`)
+		}, media: "application/json", want: `{"jsonrpc":"2.0","error":{"code":-32700,"message":"?"},"id":$ID}`},
+	} {
+		for _, rev := range bothRevisions {
+			t.Run(row.name+"/"+rev, func(t *testing.T) {
+				r := start(t, setup{inventory: demoInventory, upstream: row.upstream})
+				for _, id := range []string{`9007199254740993`, `"\u0061"`} {
+					r.records()
+					g := r.do(r.update(rev, id))
+					if want := strings.ReplaceAll(row.want, "$ID", id); g.status != http.StatusOK || string(g.body) != want {
+						t.Errorf("%d\n%s\nwant\n%s", g.status, g.body, want)
+					}
+					if got := g.header.Get("Content-Type"); got != row.media {
+						t.Errorf("media type %q, want %q", got, row.media)
+					}
+					if e := r.outcome(); e.Outcome != "allowed" || e.Events != row.events || e.Dropped != row.dropped {
+						t.Errorf("record: %q, %d events, %d dropped; want %d and %d", e.Outcome, e.Events, e.Dropped, row.events, row.dropped)
+					}
+				}
+			})
+		}
+	}
+}
+
+// failure is an answer of the upstream that the client must not get.
+type failure struct {
+	name     string
+	upstream http.HandlerFunc
+	status   int // of what the client gets; 502 when 0
+	modern   int // in 2026-07-28, when it differs
+	reason   string
+	stream   string // what has been sent before; the refusal follows as an event
+}
+
+func status(code int) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }
+}
+
+// always answers any request with body, $ID being its id.
+func always(code int, media, body string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", media)
+		w.WriteHeader(code)
+		_, _ = io.WriteString(w, strings.ReplaceAll(body, "$ID", idOf(r)))
+	}
+}
+
+func jsonBody(body string) http.HandlerFunc { return always(http.StatusOK, "application/json", body) }
+
+// elsewhere is where redirects lead; it must not be reached.
+func elsewhere(t *testing.T) string {
+	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		t.Errorf("a redirect was followed: %s %v", r.Method, r.Header)
+	}))
+	t.Cleanup(s.Close)
+	return s.URL
+}
+
+func failures(t *testing.T) []failure {
+	trap := elsewhere(t)
+	redirect := func(code int) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Location", trap)
+			w.WriteHeader(code)
+		}
+	}
+	const one = `data: {"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":7,"progress":1}}` + "\n\n"
+	const oneOut = "event: message\n" + one
+	return []failure{
+		{name: "401", upstream: status(401), reason: "credential"},
+		{name: "401 with a message", upstream: always(401, "application/json", `{"jsonrpc":"2.0","id":$ID,"error":{"code":1,"message":"log in again"}}`), reason: "credential"},
+		{name: "403", upstream: status(403), reason: "credential"},
+		{name: "403 with a result", upstream: always(403, "application/json", response("$ID", doneResult)), reason: "credential"},
+		{name: "407", upstream: status(407), reason: "credential"},
+		{name: "301", upstream: redirect(301), reason: "redirect"},
+		{name: "302", upstream: redirect(302), reason: "redirect"},
+		{name: "307", upstream: redirect(307), reason: "redirect"},
+		{name: "308 with a result", upstream: always(308, "application/json", response("$ID", doneResult)), reason: "redirect"},
+		{name: "500", upstream: status(500), reason: "no-answer"},
+		{name: "500 in text", upstream: always(500, "text/plain", "panic: postgres://docs:n4ive@db"), reason: "no-answer"},
+		{name: "503", upstream: status(503), reason: "no-answer"},
+		{name: "400 without a message", upstream: status(400), reason: "no-answer", modern: 400},
+		{name: "404 without a message", upstream: status(404), reason: "no-answer", modern: 404},
+		{name: "405 without a message", upstream: status(405), reason: "no-answer", modern: 405},
+		{name: "202 for a request", upstream: status(202), reason: "no-answer"},
+		{name: "200 without a body", upstream: always(200, "application/json", ""), reason: "no-answer"},
+		{name: "200 without a media type", upstream: func(w http.ResponseWriter, r *http.Request) {
+			w.Header()["Content-Type"] = nil
+			_, _ = io.WriteString(w, response(idOf(r), doneResult))
+		}, reason: "no-answer"},
+		{name: "HTML", upstream: always(200, "text/html", "<html>log in</html>"), reason: "no-answer"},
+		{name: "hangs up", upstream: func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, reason: "transport"},
+		{name: "cut answer", upstream: func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Length", "1000")
+			answerJSON(w, 200, response(idOf(r), doneResult))
+		}, reason: "transport"},
+		{name: "compressed", upstream: func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Encoding", "gzip")
+			answerJSON(w, 200, response(idOf(r), doneResult))
+		}, reason: "transport"},
+		{name: "compressed stream", upstream: func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Encoding", "br")
+			events("data: "+response("$ID", doneResult)+"\n\n")(w, r)
+		}, reason: "transport"},
+		{name: "no JSON", upstream: jsonBody("done"), reason: "malformed"},
+		{name: "cut JSON", upstream: jsonBody(`{"jsonrpc":"2.0","id":$ID,"result":{`), reason: "malformed"},
+		{name: "two messages", upstream: jsonBody(response("$ID", doneResult) + response("$ID", doneResult)), reason: "malformed"},
+		{name: "batch", upstream: jsonBody("[" + response("$ID", doneResult) + "]"), reason: "malformed"},
+		{name: "duplicate member", upstream: jsonBody(`{"jsonrpc":"2.0","id":$ID,"result":{"content":[],"content":[{"type":"text","text":"x"}]}}`), reason: "malformed"},
+		{name: "envelope in another case", upstream: jsonBody(`{"jsonrpc":"2.0","id":$ID,"result":{},"Result":{"content":[]}}`), reason: "malformed"},
+		{name: "result and error", upstream: jsonBody(`{"jsonrpc":"2.0","id":$ID,"result":{},"error":{"code":1,"message":""}}`), reason: "malformed"},
+		{name: "invalid UTF-8", upstream: jsonBody(response("$ID", "{\"content\":[{\"type\":\"text\",\"text\":\"\xff\"}]}")), reason: "malformed"},
+		{name: "too deep", upstream: jsonBody(response("$ID", strings.Repeat(`{"a":`, 64)+"1"+strings.Repeat("}", 64))), reason: "malformed"},
+		{name: "list as result", upstream: jsonBody(response("$ID", `[]`)), reason: "malformed"},
+		{name: "text as error", upstream: jsonBody(`{"jsonrpc":"2.0","id":$ID,"error":"postgres://docs:n4ive@db"}`), reason: "malformed"},
+		{name: "another id", upstream: jsonBody(response(`"other"`, doneResult)), reason: "wrong-id"},
+		{name: "id as text", upstream: jsonBody(response(`"1"`, doneResult)), reason: "wrong-id"},
+		{name: "result with a null id", upstream: jsonBody(response(`null`, doneResult)), reason: "malformed"},
+		{name: "error for another id", upstream: jsonBody(`{"jsonrpc":"2.0","id":2,"error":{"code":1,"message":"x"}}`), reason: "wrong-id"},
+		{name: "asks for input", upstream: jsonBody(response("$ID", `{"resultType":"input_required","inputRequests":{}}`)), reason: "result-type"},
+		{name: "unknown result type", upstream: jsonBody(response("$ID", `{"resultType":"task","task":{}}`)), reason: "result-type"},
+		{name: "empty stream", upstream: events(""), reason: "no-answer"},
+		{name: "stream without a response", upstream: events(one), reason: "no-answer", stream: oneOut},
+		{name: "cut event", upstream: events(one + "data: " + response("$ID", doneResult) + "\n"), reason: "no-answer", stream: oneOut},
+		{name: "broken event", upstream: events(one + "data: {\"jsonrpc\"\n\n"), reason: "malformed", stream: oneOut},
+		{name: "stream breaks off", upstream: func(w http.ResponseWriter, r *http.Request) {
+			events(one)(w, r)
+			_ = http.NewResponseController(w).Flush()
+			panic(http.ErrAbortHandler)
+		}, reason: "transport", stream: oneOut},
+		{name: "wrong id on a stream", upstream: events(one + "data: " + response(`"other"`, doneResult) + "\n\n"), reason: "wrong-id", stream: oneOut},
+	}
+}
+
+// TestUpstreamFails: nothing of a bad answer reaches the client but a generic
+// error, on the stream if one is open; the record says what happened.
+func TestUpstreamFails(t *testing.T) {
+	t.Parallel()
+	r := start(t, setup{inventory: demoInventory})
+	for _, f := range failures(t) {
+		for _, rev := range bothRevisions {
+			t.Run(f.name+"/"+rev, func(t *testing.T) {
+				r.up.answerWith(f.upstream)
+				r.records()
+				before := len(r.up.seen())
+				g := r.do(r.update(rev, "1"))
+				if n := len(r.up.seen()) - before; n != 1 {
+					t.Errorf("%d requests, want 1", n)
+				}
+				e := r.outcome()
+				refusal := fmt.Sprintf(`{"jsonrpc":"2.0","id":1,"error":{"code":50200,"message":"upstream failed (audit %s)","data":{"outcome":"upstream_failed","reason":"%s","audit_id":"%s"}}}`, e.ID, f.reason, e.ID)
+				want, code := refusal, http.StatusBadGateway
+				if f.stream != "" {
+					want, code = f.stream+event(refusal), http.StatusOK
+				} else if rev == modern && f.modern != 0 {
+					code = f.modern
+				}
+				if g.status != code || string(g.body) != want {
+					t.Errorf("%d\n%s\nwant %d\n%s", g.status, g.body, code, want)
+				}
+				if e.Outcome != "upstream_failed" || e.Stage != "execute" || e.Reason != f.reason || e.Error == "" {
+					t.Errorf("record %+v", e)
+				}
+				if strings.Contains(e.Error+r.stderr.String(), "n4ive") {
+					t.Errorf("a secret of the upstream was logged: %s", e.Error)
+				}
+			})
+		}
+	}
+}
+
+func TestUpstreamUnreachable(t *testing.T) {
+	t.Parallel()
+	r := start(t, setup{})
+	r.up.server.Close()
+	for _, rev := range bothRevisions {
+		r.records()
+		g := r.do(request(rev, r.token("alice"), "1", "tools/list", ""))
+		if e := r.outcome(); g.status != http.StatusBadGateway || e.Outcome != "upstream_failed" || e.Reason != "transport" {
+			t.Errorf("%s: %d %s, record %+v", rev, g.status, g.body, e)
+		}
+		if strings.Contains(string(g.body), "127.0.0.1") || strings.Contains(string(g.body), "refused") {
+			t.Errorf("the client reads an internal error: %s", g.body)
+		}
+	}
+}
+
+// A message above the limit is refused whole, at the limit it passes.
+func TestResultLimit(t *testing.T) {
+	t.Parallel()
+	const limit = 2048
+	sized := func(size int) string {
+		frame := len(response("1", `{"content":[{"type":"text","text":""}]}`))
+		return `{"content":[{"type":"text","text":"` + strings.Repeat("x", size-frame) + `"}]}`
+	}
+	chunked := func(body string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			_ = http.NewResponseController(w).Flush()
+			_, _ = io.WriteString(w, body)
+		}
+	}
+	r := start(t, setup{inventory: `[{"name":"update_document","inputSchema":{"type":"object"}}]`, extra: "limits: { result: 2KiB }\n"})
+	for _, rev := range bothRevisions {
+		for _, size := range []int{limit - 1, limit, limit + 1} {
+			for form, upstream := range map[string]http.HandlerFunc{
+				"announced": jsonBody(response("1", sized(size))),
+				"chunked":   chunked(response("1", sized(size))),
+				"stream":    events("data: " + response("1", sized(size)) + "\n\n"),
+				"lines":     events("data: " + strings.Replace(response("1", sized(size-1)), `,"result"`, ",\ndata: \"result\"", 1) + "\n\n"),
+			} {
+				t.Run(fmt.Sprintf("%s/%d/%s", form, size, rev), func(t *testing.T) {
+					r.up.answerWith(upstream)
+					r.records()
+					g := r.do(r.update(rev, "1"))
+					e := r.outcome()
+					if passed := e.Outcome == "allowed" && g.status == 200; passed != (size <= limit) {
+						t.Errorf("%d bytes of %d: %d, %q (%s)", size, limit, g.status, e.Outcome, e.Error)
+					}
+				})
+			}
+		}
+	}
+}
+
+// A request that the upstream starts is refused to the upstream, in the same
+// session; the client sees nothing of it, the audit everything.
+func TestUpstreamStartedRequest(t *testing.T) {
+	t.Parallel()
+	told := make(chan string, 1)
+	answering := func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		switch {
+		case bytes.Contains(body, []byte(`"method":"initialize"`)):
+			stateful()(w, r)
+		case bytes.Contains(body, []byte(`"error"`)):
+			told <- string(body) + " in " + r.Header.Get("Mcp-Session-Id")
+			w.WriteHeader(http.StatusAccepted)
+		default:
+			events("data: {\"jsonrpc\":\"2.0\",\"id\":\"s-1\",\"method\":\"sampling/createMessage\",\"params\":{\"secret\":\"spend\"}}\n\ndata: "+response("$ID", doneResult)+"\n\n")(w, r)
+		}
+	}
+	r := start(t, setup{inventory: demoInventory, upstream: answering})
+	session := r.initialize("alice")
+	r.records()
+	g := r.do(r.update(legacy, "5").in(session))
+	if want := event(response("5", doneResult)); string(g.body) != want {
+		t.Errorf("the client got\n%s\nwant\n%s", g.body, want)
+	}
+	got := <-told
+	records := r.records()
+	if len(records) != 2 {
+		t.Fatalf("%d records, want one for the call and one for what the upstream asked: %+v", len(records), records)
+	}
+	asked, call := records[0], records[1]
+	if asked.Direction != "upstream" || asked.Parent != call.ID || asked.Method != "sampling/createMessage" || asked.Outcome != "protocol_rejected" || asked.Subject != "alice" {
+		t.Errorf("record of the upstream's request: %+v", asked)
+	}
+	if call.Outcome != "allowed" || call.Dropped != 1 || call.Events != 0 {
+		t.Errorf("record of the call: %+v", call)
+	}
+	if want := `{"jsonrpc":"2.0","id":"s-1","error":{"code":-32601,"message":"method not found","data":{"outcome":"protocol_rejected","reason":"method","audit_id":"` + asked.ID + `"}}} in upstream-session-1`; got != want {
+		t.Errorf("the upstream is told\n%s\nwant\n%s", got, want)
+	}
+	// 2026-07-28 has no such requests and no place to answer them.
+	touched := len(r.up.seen())
+	g = r.do(r.update(modern, "6"))
+	if want := event(response("6", doneResult)); string(g.body) != want || len(r.up.seen()) != touched+1 {
+		t.Errorf("the client got\n%s\nafter %d requests", g.body, len(r.up.seen())-touched)
+	}
+}
+
+// A response ends the call although the upstream keeps its stream open.
+func TestStreamThatStaysOpen(t *testing.T) {
+	t.Parallel()
+	closed := make(chan struct{})
+	r := start(t, setup{inventory: demoInventory, upstream: func(w http.ResponseWriter, r *http.Request) {
+		defer close(closed)
+		events("data: "+response("$ID", doneResult)+"\n\n")(w, r)
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	}})
+	g := r.do(r.update(modern, "1"))
+	if string(g.body) != event(response("1", doneResult)) {
+		t.Errorf("%d %s", g.status, g.body)
+	}
+	<-closed // the sidecar gives up on the rest by itself
+}
+
+// The upstream sees what is on the allow-list, and not one header more.
+func TestUpstreamHeaders(t *testing.T) {
+	t.Parallel()
+	r := start(t, setup{inventory: `[{"name":"update_document","inputSchema":{"type":"object","properties":{"region":{"type":"string","x-mcp-header":"Region"}}}}]`, upstream: text("done")})
+	noise := func(a ask) ask {
+		for _, h := range []string{"Cookie", "X-Forwarded-For", "X-Forwarded-User", "Forwarded", "X-Real-Ip", "Traceparent", "Mcp-Param-Other", "X-Api-Key", "Proxy-Authorization", "Accept-Language", "Last-Event-Id", "Via", "Te"} {
+			a = a.with(h, "from-the-client")
+		}
+		return a.with("User-Agent", "client/1").with("Accept-Encoding", "gzip")
+	}
+	common := map[string]string{
+		"Accept": "application/json, text/event-stream", "User-Agent": "mcp-sidecar", "Content-Type": "application/json",
+		"Authorization": "Bearer " + service,
+	}
+	with := func(more map[string]string) map[string]string {
+		all := maps.Clone(common)
+		maps.Copy(all, more)
+		return all
+	}
+	for _, row := range []struct {
+		name string
+		ask  ask
+		want map[string]string
+	}{
+		{"2026-07-28", toolCall(modern, r.token("alice"), "1", "update_document", `{"region":"eu"}`).with("Mcp-Param-Region", "eu"),
+			with(map[string]string{"Mcp-Protocol-Version": modern, "Mcp-Method": "tools/call", "Mcp-Name": "update_document", "Mcp-Param-Region": "eu"})},
+		{"2026-07-28, Base64", toolCall(modern, r.token("alice"), "1", "update_document", `{"region":"ü"}`).with("Mcp-Param-Region", sentinel("ü")).with("Mcp-Name", sentinel("update_document")),
+			with(map[string]string{"Mcp-Protocol-Version": modern, "Mcp-Method": "tools/call", "Mcp-Name": "update_document", "Mcp-Param-Region": sentinel("ü")})},
+		{"2025-11-25", toolCall(legacy, r.token("alice"), "1", "update_document", `{"region":"eu"}`).with("Mcp-Param-Region", "eu").with("Mcp-Method", "tools/list").with("Mcp-Name", "x"),
+			with(map[string]string{"Mcp-Protocol-Version": legacy})},
+		{"no revision", toolCall(legacy, r.token("alice"), "1", "update_document", `{"region":"eu"}`).with("Mcp-Protocol-Version"), with(nil)},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			if g := r.do(noise(row.ask)); g.status != http.StatusOK {
+				t.Fatalf("%d %s", g.status, g.body)
+			}
+			got := map[string]string{}
+			for name, values := range r.up.last().header {
+				got[name] = strings.Join(values, " | ")
+			}
+			delete(got, "Content-Length") // of the body, by net/http
+			if !maps.Equal(got, row.want) {
+				t.Errorf("headers\n%v\nwant\n%v", got, row.want)
+			}
+		})
+	}
+}
+
+// Mcp-Param-* headers must say what the arguments say.
+func TestParamHeaders(t *testing.T) {
+	t.Parallel()
+	r := start(t, setup{upstream: text("done"), inventory: `[{"name":"update_document","inputSchema":{"type":"object","properties":{
+		"region":{"type":"string","x-mcp-header":"Region"},"size":{"type":"integer","x-mcp-header":"Size"},
+		"options":{"type":"object","properties":{"deep":{"type":"boolean","x-mcp-header":"Deep"}}}}}}]`})
+	for _, row := range []struct {
+		name, args string
+		headers    map[string][]string
+		refused    string
+	}{
+		{"agree", `{"region":"eu","size":42,"options":{"deep":true}}`, map[string][]string{"Region": {"eu"}, "Size": {"42"}, "Deep": {"true"}}, ""},
+		{"number spelled otherwise", `{"size":42.0}`, map[string][]string{"Size": {"42"}}, ""},
+		{"none needed", `{"id":1}`, nil, ""},
+		{"missing", `{"region":"eu"}`, nil, "Mcp-Param-Region is missing or sent more than once"},
+		{"other value", `{"region":"eu"}`, map[string][]string{"Region": {"us"}}, "Mcp-Param-Region does not match the argument"},
+		{"twice", `{"region":"eu"}`, map[string][]string{"Region": {"eu", "eu"}}, "Mcp-Param-Region is missing or sent more than once"},
+		{"without argument", `{"id":1}`, map[string][]string{"Region": {"eu"}}, "Mcp-Param-Region is sent for an argument that is absent, null or no primitive"},
+		{"null argument", `{"region":null}`, map[string][]string{"Region": {"eu"}}, "Mcp-Param-Region is sent for an argument that is absent, null or no primitive"},
+		{"nested, other value", `{"options":{"deep":false}}`, map[string][]string{"Deep": {"true"}}, "Mcp-Param-Deep does not match the argument"},
+		{"broken Base64", `{"region":"eu"}`, map[string][]string{"Region": {"=?base64?ZX!?="}}, "Mcp-Param-Region does not match the argument"},
+		{"text for a number", `{"size":42}`, map[string][]string{"Size": {"042x"}}, "Mcp-Param-Size does not match the argument"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			a := toolCall(modern, r.token("alice"), "1", "update_document", row.args)
+			for name, values := range row.headers {
+				a = a.with("Mcp-Param-"+name, values...)
+			}
+			if row.refused == "" {
+				if g := r.do(a); g.status != http.StatusOK {
+					t.Errorf("%d %s", g.status, g.body)
+				}
+				return
+			}
+			r.denied(t, denial{ask: func(*rig, string, string) ask { return a }, refusal: mismatches(row.refused).at("inspect-input")}, modern, "1")
+		})
+	}
+}
+
+func (f refusal) at(stage string) refusal { f.stage = stage; return f }
+
+// A modern client that closes its request cancels it; before 2026-07-28 that
+// takes a notification, and the call goes on.
+func TestClientGoesAway(t *testing.T) {
+	t.Parallel()
+	for _, rev := range bothRevisions {
+		t.Run(rev, func(t *testing.T) {
+			arrived, gone := make(chan struct{}), make(chan struct{})
+			finish, cancelled := make(chan struct{}), make(chan bool, 1)
+			r := start(t, setup{inventory: demoInventory, upstream: func(w http.ResponseWriter, req *http.Request) {
+				_, _ = io.Copy(io.Discard, req.Body) // net/http notices a lost client only then
+				close(arrived)
+				if rev == modern {
+					<-req.Context().Done()
+					cancelled <- true
+					return
+				}
+				<-finish
+				cancelled <- req.Context().Err() != nil
+				answerJSON(w, http.StatusOK, response("1", doneResult))
+			}})
+			ctx, cancel := context.WithCancel(context.Background())
+			go func() {
+				defer close(gone)
+				if resp, err := r.send(ctx, r.update(rev, "1")); err == nil {
+					_ = resp.Body.Close()
+				}
+			}()
+			<-arrived
+			cancel()
+			<-gone
+			close(finish)
+			if got := <-cancelled; got != (rev == modern) {
+				t.Errorf("cancelled: %v", got)
+			}
+			r.stop() // waits for the call
+			want := map[string]string{modern: "upstream_failed", legacy: "allowed"}[rev]
+			if e := r.outcome(); e.Outcome != want {
+				t.Errorf("record %+v, want %q", e, want)
+			}
+		})
+	}
+}
+
+func TestCancelledIsForwarded(t *testing.T) {
+	t.Parallel()
+	r := start(t, setup{upstream: stateful()})
+	session := r.initialize("alice")
+	a := notify(legacy, r.token("alice"), "notifications/cancelled", `"requestId":7,"reason":"never mind"`).in(session)
+	if g := r.do(a); g.status != http.StatusAccepted || len(g.body) != 0 {
+		t.Errorf("%d %s", g.status, g.body)
+	}
+	if last := r.up.last(); last.body != a.body || last.header.Get("Mcp-Session-Id") != "upstream-session-1" {
+		t.Errorf("the upstream got %s in %q", last.body, last.header.Get("Mcp-Session-Id"))
+	}
+}
+
+// The service credential is all that the upstream learns; what a client sends
+// cannot replace it.
+func TestServiceCredential(t *testing.T) {
+	t.Parallel()
+	r := start(t, setup{inventory: demoInventory, upstream: text("done")})
+	for _, rev := range bothRevisions {
+		r.do(r.update(rev, "1"))
+		if got := r.up.last().header["Authorization"]; !slices.Equal(got, []string{"Bearer " + service}) {
+			t.Errorf("%s: %q", rev, got)
+		}
+	}
+	if !strings.Contains(r.up.everything(), service) || strings.Contains(r.stderr.String()+r.answers.String(), service) {
+		t.Error("the service credential is not where it belongs")
+	}
+}
+
+// Exactly one outcome, whatever a notification meets at the upstream.
+func TestNotificationsAtTheUpstream(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		name     string
+		upstream http.HandlerFunc
+		outcome  string
+	}{
+		{"202", status(202), "allowed"},
+		{"200 without a body", status(200), "allowed"},
+		{"204", status(204), "allowed"},
+		{"400", status(400), "upstream_failed"},
+		{"500", status(500), "upstream_failed"},
+		{"401", status(401), "upstream_failed"},
+		{"a result", jsonBody(response("1", doneResult)), "upstream_failed"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			r := start(t, setup{upstream: row.upstream})
+			g := r.do(notify(legacy, r.token("alice"), "notifications/cancelled", `"requestId":7`))
+			var e audit.Event
+			if e = r.outcome(); g.status != http.StatusAccepted || len(g.body) != 0 || e.Outcome != row.outcome {
+				t.Errorf("%d %s, record %+v", g.status, g.body, e)
+			}
+		})
+	}
+}
