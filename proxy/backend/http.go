@@ -8,6 +8,7 @@ package backend
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/base64"
@@ -98,13 +99,19 @@ func (h *HTTP) Do(caller context.Context, x wire.Exchange, sink wire.Sink) error
 		cancel()
 		return fmt.Errorf("%w: %w", ErrTransport, err)
 	}
+	draining := false
+	defer func() { // also when the sink panics: nothing else would end the exchange
+		if !draining {
+			cancel()
+			_ = resp.Body.Close()
+		}
+	}()
 	err = h.answer(resp, sink, func() { idle.Reset(h.opts.IdleTimeout) })
 	if errors.Is(err, wire.ErrDone) {
+		draining = true
 		go drain(resp.Body, cancel)
 		return nil
 	}
-	cancel()
-	_ = resp.Body.Close()
 	return err
 }
 
@@ -138,7 +145,7 @@ func (h *HTTP) request(ctx context.Context, x wire.Exchange) *http.Request {
 	set("Mcp-Name", EncodeHeader(x.Name))
 	set("Mcp-Session-Id", x.Session)
 	for _, p := range x.Params {
-		set(http.CanonicalHeaderKey(p.Name), EncodeHeader(p.Value))
+		set(http.CanonicalHeaderKey(p.Name), cmp.Or(EncodeHeader(p.Value), emptyHeader))
 	}
 	set(http.CanonicalHeaderKey(h.opts.Credential.Header), h.opts.Credential.Value.Reveal())
 	req := &http.Request{Method: http.MethodPost, URL: h.url, Host: h.url.Host, Header: head, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}
@@ -224,6 +231,10 @@ func (h *HTTP) stream(body io.Reader, sink wire.Sink, alive func()) error {
 		}
 	}
 }
+
+// emptyHeader says that an argument is the empty string, where no header would
+// say that there is none.
+const emptyHeader = "=?base64??="
 
 // EncodeHeader returns value as it may stand in an Mcp-Name or Mcp-Param-*
 // header: as it is when it is plain visible ASCII, else in the Base64 sentinel

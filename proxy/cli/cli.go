@@ -13,12 +13,11 @@ import (
 
 // Exit codes. Programs may rely on them.
 const (
-	ExitOK         = 0
-	ExitFailure    = 1 // something went wrong at run time
-	ExitUsage      = 2 // the command line is wrong
-	ExitConfig     = 3 // the configuration is wrong
-	ExitDependency = 4 // something the sidecar needs is down
-	ExitInUse      = 7 // the address is taken
+	ExitOK      = 0
+	ExitFailure = 1 // something went wrong at run time
+	ExitUsage   = 2 // the command line is wrong
+	ExitConfig  = 3 // the configuration is wrong
+	ExitInUse   = 7 // the address is taken
 )
 
 // exitError carries an exit code to Run. Silent ones have told their story.
@@ -73,7 +72,7 @@ With everything on:
   mcp-sidecar serve -c sidecar.yaml
 
 Exit codes: 0 ok, 1 runtime failure, 2 usage, 3 configuration invalid,
-4 dependency down, 7 address in use.`,
+7 address in use.`,
 		SilenceUsage:      true,
 		SilenceErrors:     true,
 		Args:              cobra.NoArgs,

@@ -63,7 +63,8 @@ type inventory struct {
 
 	mu       sync.Mutex
 	tools    map[string]toolInfo
-	listed   time.Time     // when they were listed
+	listed   time.Time     // when they were listed last
+	listedIn string        // the upstream session of that listing
 	failed   time.Time     // when the last listing failed; zero when it did not
 	failedIn string        // the upstream session of that listing
 	pending  chan struct{} // closed when the listing in flight ends
@@ -113,7 +114,9 @@ func (v *inventory) look(c *Call) (info toolInfo, missing, ok bool) {
 	if !found && !v.failed.IsZero() && v.failedIn == c.upstreamSession() && now.Sub(v.failed) < inventoryRetry {
 		return toolInfo{}, false, true
 	}
-	return info, !found, found || v.tools != nil && now.Sub(v.listed) < inventoryFresh
+	// Tools may differ between sessions, so one says nothing about another's.
+	fresh := v.tools != nil && v.listedIn == c.upstreamSession() && now.Sub(v.listed) < inventoryFresh
+	return info, !found, found || fresh
 }
 
 // list fetches the definitions. Whoever waits is woken whatever happens.
@@ -129,18 +132,34 @@ func (v *inventory) list(ctx context.Context, c *Call, epoch int) {
 		case err != nil:
 			v.failed, v.failedIn = v.now(), c.upstreamSession()
 		case v.epoch == epoch:
-			v.tools, v.listed, v.failed = tools, v.now(), time.Time{}
+			v.keep(tools, c.upstreamSession())
 		}
 	}()
 	tools, err = v.fetch(ctx, c)
 }
 
 // set keeps definitions that came by in a client's own complete listing.
-func (v *inventory) set(tools map[string]toolInfo) {
+func (v *inventory) set(tools map[string]toolInfo, session string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.tools, v.listed, v.failed = tools, v.now(), time.Time{}
+	v.keep(tools, session)
 }
+
+// keep replaces what the same session listed before, and adds to what others
+// did.
+func (v *inventory) keep(tools map[string]toolInfo, session string) {
+	if v.listedIn != session && len(v.tools) < maxKept {
+		for name, info := range v.tools {
+			if _, ok := tools[name]; !ok {
+				tools[name] = info
+			}
+		}
+	}
+	v.tools, v.listed, v.listedIn, v.failed = tools, v.now(), session, time.Time{}
+}
+
+// maxKept bounds the definitions of tools that only other sessions list.
+const maxKept = 4096
 
 // warnOnce runs warn the first time it is called for a tool.
 func (v *inventory) warnOnce(tool string, warn func()) {
@@ -280,7 +299,7 @@ func describe(m *wire.Message, t int) toolInfo {
 	for prop := range m.Children(props) {
 		info.own[strings.Clone(m.Name(prop))] = true
 	}
-	info.readHeaders(m, props, "")
+	info.readHeaders(m, props, nil)
 	return info
 }
 

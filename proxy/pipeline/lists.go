@@ -67,7 +67,7 @@ func (o *output) learn(list int) {
 	for t := range m.Children(list) {
 		tools[strings.Clone(m.Text(m.Member(t, "name")))] = describe(m, t)
 	}
-	o.p.inventory.set(tools)
+	o.p.inventory.set(tools, o.c.upstreamSession())
 }
 
 // tool inspects and rewrites one definition.

@@ -4,7 +4,6 @@ import (
 	"math"
 	"net/http"
 	"strconv"
-	"strings"
 
 	"mcp-sidecar/proxy/wire"
 )
@@ -13,8 +12,8 @@ import (
 // (MCP 2026-07-28, basic/transports/streamable-http, "Custom Headers from Tool
 // Parameters").
 type headerParam struct {
-	path string // "region", "options.region"
-	name string // "Mcp-Param-Region"
+	path []string // members from the arguments on: ["options", "region"]
+	name string   // "Mcp-Param-Region"
 }
 
 // agreeParams compares the mirrored headers with the arguments. Headers that the
@@ -25,7 +24,7 @@ func (c *Call) agreeParams() error {
 	}
 	for _, h := range c.tool.headers {
 		values := c.Head.Params[http.CanonicalHeaderKey(h.name)]
-		arg := c.Msg.At(c.Args, strings.Split(h.path, ".")...)
+		arg := c.Msg.At(c.Args, h.path...)
 		body, mirrored := primitive(c.Msg, arg)
 		if !mirrored {
 			if len(values) > 0 {
@@ -57,7 +56,7 @@ func (c *Call) rebuildParams(lim wire.Limits) error {
 	args := m.At(m.Params, "arguments")
 	c.params = c.params[:0]
 	for _, h := range c.tool.headers {
-		if body, ok := primitive(m, m.At(args, strings.Split(h.path, ".")...)); ok {
+		if body, ok := primitive(m, m.At(args, h.path...)); ok {
 			c.params = append(c.params, wire.Header{Name: h.name, Value: body})
 		}
 	}

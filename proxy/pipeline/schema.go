@@ -51,18 +51,15 @@ func isURLFormat(format string) bool {
 // readHeaders notes the arguments that the schema mirrors into headers. Only
 // chains of "properties" count (MCP 2026-07-28, streamable-http, "Schema
 // Extension").
-func (t *toolInfo) readHeaders(m *wire.Message, props int, prefix string) {
+func (t *toolInfo) readHeaders(m *wire.Message, props int, above []string) {
 	if props == wire.Absent || m.Nodes[props].Kind != '{' {
 		return
 	}
 	for prop := range m.Children(props) {
-		if len(prefix)+len(m.Name(prop)) >= maxPath {
-			continue // no argument has a path like this either
-		}
-		path := prefix + m.Name(prop)
+		path := append(above[:len(above):len(above)], strings.Clone(m.Name(prop)))
 		if name := m.Text(m.Member(prop, "x-mcp-header")); name != "" {
 			t.headers = append(t.headers, headerParam{path: path, name: "Mcp-Param-" + name})
 		}
-		t.readHeaders(m, m.Member(prop, "properties"), path+".")
+		t.readHeaders(m, m.Member(prop, "properties"), path)
 	}
 }

@@ -6,10 +6,11 @@ import (
 	"time"
 )
 
-// Life of a session.
+// Life of a session. It grants nothing, and its number is capped; some clients do
+// not start a new one by themselves, so it should outlive a lunch break.
 const (
-	sessionIdle     = 15 * time.Minute
-	sessionAbsolute = 8 * time.Hour
+	sessionIdle     = time.Hour
+	sessionAbsolute = 24 * time.Hour
 )
 
 // Session ties a session id of ours to the upstream's and to the principal that

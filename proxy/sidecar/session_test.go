@@ -126,35 +126,36 @@ func TestForeignSessionIsByteIdentical(t *testing.T) {
 func TestSessionsExpire(t *testing.T) {
 	t.Parallel()
 	r := start(t, setup{upstream: stateful()})
-	r.mint("alice", issuer.Claims{Subject: "alice", Expiry: r.clock.Now().Add(24 * time.Hour)})
+	r.mint("alice", issuer.Claims{Subject: "alice", Expiry: r.clock.Now().Add(48 * time.Hour)})
 	use := func(session string) int {
 		return r.do(request(legacy, r.token("alice"), "1", "ping", "").in(session)).status
 	}
 	idle := r.initialize("alice")
-	r.clock.advance(15 * time.Minute)
+	r.clock.advance(time.Hour)
 	if got := use(idle); got != http.StatusOK {
-		t.Errorf("after 15 minutes of silence: %d", got)
+		t.Errorf("after an hour of silence: %d", got)
 	}
-	r.clock.advance(15*time.Minute + time.Nanosecond)
+	r.clock.advance(time.Hour + time.Nanosecond)
 	if got := use(idle); got != http.StatusNotFound {
-		t.Errorf("after more than 15 minutes of silence: %d", got)
+		t.Errorf("after more than an hour of silence: %d", got)
 	}
 	busy := r.initialize("alice")
-	for range 32 { // 8 hours
-		r.clock.advance(15 * time.Minute)
+	for range 24 { // a day
+		r.clock.advance(time.Hour)
 		if got := use(busy); got != http.StatusOK {
 			t.Fatalf("a busy session ended early: %d", got)
 		}
 	}
 	r.clock.advance(time.Nanosecond)
 	if got := use(busy); got != http.StatusNotFound {
-		t.Errorf("after more than 8 hours: %d", got)
+		t.Errorf("after more than a day: %d", got)
 	}
 }
 
 func TestSessionsAreCapped(t *testing.T) {
 	t.Parallel()
 	r := start(t, setup{upstream: stateful()})
+	r.mint("alice", issuer.Claims{Subject: "alice", Expiry: r.clock.Now().Add(48 * time.Hour)})
 	var open []string
 	for range 32 {
 		open = append(open, r.initialize("alice"))
@@ -168,7 +169,7 @@ func TestSessionsAreCapped(t *testing.T) {
 	}
 	r.initialize("alice")
 	r.denied(t, full, legacy, "34")
-	r.clock.advance(16 * time.Minute) // all have expired
+	r.clock.advance(61 * time.Minute) // all have expired
 	r.initialize("alice")
 }
 
