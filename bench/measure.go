@@ -96,12 +96,15 @@ func (b *bench) prepare() error {
 	return nil
 }
 
+// maxWarmUp is enough calls for any heap to have found its size.
+const maxWarmUp = 500
+
 // warmUp makes each path open its connections, fill its caches and grow its
 // heap before anything is counted.
 func (b *bench) warmUp(ctx context.Context) error {
 	for _, c := range b.cells {
 		for _, p := range b.lab.paths {
-			if _, err := b.drive(ctx, p, c, max(2*c.workers, b.options.calls/4)); err != nil {
+			if _, err := b.drive(ctx, p, c, max(2*c.workers, min(b.options.calls/4, maxWarmUp))); err != nil {
 				return err
 			}
 		}
