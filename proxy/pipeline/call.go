@@ -3,6 +3,7 @@ package pipeline
 import (
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -83,8 +84,8 @@ type Call struct {
 	Entry     policy.Entry // what the call needs
 	Stage     string
 	Outcome   Outcome
-	Findings  []guards.Finding
-	Would     []string // what an observed check would have done
+	Findings  []guards.Finding // the first of each label
+	Would     []string         // what an observed check would have done
 
 	method       *method
 	rule         ToolRule
@@ -146,8 +147,22 @@ func (c *Call) reject(err error) {
 	c.refusal, c.Outcome, c.result = r, r.Outcome, nil
 }
 
-// observed records what a check would have done where it does not enforce.
-func (c *Call) observed(what string) { c.Would = append(c.Would, what) }
+// observed records, once, what a check would have done where it does not enforce.
+func (c *Call) observed(what string) {
+	if !slices.Contains(c.Would, what) {
+		c.Would = append(c.Would, what)
+	}
+}
+
+// found records findings, each label once: a stream may go on for ever.
+func (c *Call) found(findings ...guards.Finding) {
+	for _, f := range findings {
+		same := func(old guards.Finding) bool { return old.Label == f.Label }
+		if !slices.ContainsFunc(c.Findings, same) {
+			c.Findings = append(c.Findings, f)
+		}
+	}
+}
 
 // isRequest says whether an answer is expected.
 func (c *Call) isRequest() bool {

@@ -28,7 +28,7 @@ func (o *output) memberName(name string) {
 		if len(found) == 0 {
 			continue
 		}
-		o.c.Findings = append(o.c.Findings, found...)
+		o.c.found(found...)
 		if o.modes[gi] == guards.Enforce && o.err == nil {
 			o.err = blocked(g.Name(), found[0].Rule, "blocked: the answer holds a secret where it cannot be redacted")
 			continue
@@ -96,7 +96,7 @@ func (o *output) took(found [][]guards.Finding) {
 	for _, f := range all {
 		if mode[f.Guard] == guards.Enforce {
 			o.labels = append(o.labels, f.Label)
-			o.c.Findings = append(o.c.Findings, f)
+			o.c.found(f)
 			continue
 		}
 		o.c.observed(f.Guard + ": " + f.Rule)

@@ -50,7 +50,7 @@ func (p *Pipeline) runInputGuards(ctx context.Context, c *Call, g *guards.Call) 
 			}
 			continue
 		}
-		c.Findings = append(c.Findings, d.Findings...)
+		c.found(d.Findings...)
 		if d.Block != nil {
 			return nil, blocked(in.Name(), d.Block.Rule, d.Block.Public)
 		}
@@ -151,7 +151,7 @@ func (p *Pipeline) rewriteCall(c *Call, g *guards.Call, edits []guards.Edit) err
 	}
 	for _, name := range c.rule.InjectSubject {
 		if claimed := c.Msg.Member(c.Args, name); claimed != wire.Absent && c.Msg.Text(claimed) != c.Principal.Subject {
-			c.Findings = append(c.Findings, guards.Finding{Guard: "identity", Rule: "overridden", Label: "identity:overridden " + name, Score: 1})
+			c.found(guards.Finding{Guard: "identity", Rule: "overridden", Label: "identity:overridden " + name, Score: 1})
 		}
 		set = append(set, wire.Field{Name: name, Value: wire.Quote(nil, c.Principal.Subject)})
 	}

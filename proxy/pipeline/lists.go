@@ -31,9 +31,10 @@ func (o *output) toolList() error {
 		}
 	}
 	for i := range m.Children(m.Result) {
-		// The upstream wants its cursor back as it is.
-		cursor := m.Name(i) == "nextCursor" && m.Nodes[i].Kind == '"'
-		if i != list && !cursor {
+		// The upstream wants its cursor back as it is; private sees to cacheScope.
+		name := m.Name(i)
+		spared := m.Nodes[i].Kind == '"' && (name == "nextCursor" || name == "cacheScope")
+		if i != list && !spared {
 			o.strings(i, guards.Text{Kind: guards.Metadata, Wrap: guards.WrapOff})
 		}
 	}
@@ -153,17 +154,18 @@ func (p *Pipeline) advertises(name string, r ToolRule, info toolInfo) bool {
 }
 
 // private marks a list that was filtered or rewritten for this caller: a shared
-// cache would hand it to others (MCP 2026-07-28, server/utilities/caching).
+// cache would hand it to others (MCP 2026-07-28, server/utilities/caching). A
+// scope that is none becomes private too.
 func (o *output) private() {
 	m := o.m
-	if o.p.opts.Passive || o.c.Era != Modern || len(o.patches) == 0 && !o.p.opts.PerCaller {
-		return
-	}
 	scope := m.Member(m.Result, "cacheScope")
+	said := m.Text(scope)
+	mine := o.c.Era == Modern && (len(o.patches) > 0 || o.p.opts.PerCaller)
 	switch {
-	case scope == wire.Absent:
+	case scope == wire.Absent && mine:
 		o.patches = append(o.patches, m.Edit(m.Result, nil, wire.Field{Name: "cacheScope", Value: []byte(`"private"`)})...)
-	case m.Text(scope) != "private":
+	case scope == wire.Absent || said == "private" || m.Nodes[scope].Kind != '"':
+	case mine || said != "public":
 		o.patches = append(o.patches, m.ReplaceText(scope, "private"))
 	}
 }

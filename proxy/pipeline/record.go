@@ -17,7 +17,7 @@ func (p *Pipeline) record(c *Call, a *Answer) audit.Event {
 		Issuer: c.Principal.Issuer, Subject: c.Principal.Subject, ClientID: c.Principal.ClientID,
 		Scopes: c.Principal.Scopes, Roles: c.Principal.Roles,
 		Stage: c.Stage, Outcome: c.Outcome.String(), Code: a.Code, Rule: c.decision,
-		Findings: labels(c), Would: unique(c.Would), Policy: p.opts.Policy.Revision(),
+		Findings: labels(c), Would: c.Would, Policy: p.opts.Policy.Revision(),
 		BytesIn: c.bytesIn, BytesOut: c.bytesOut + len(a.Body), Events: c.events, Dropped: c.dropped,
 		Millis: p.since(c.started), Waited: c.waited,
 	}
@@ -53,13 +53,13 @@ func (c *Call) kindName() string {
 	return c.Msg.Kind.String()
 }
 
-// labels lists the findings once each, in the order in which they were made.
+// labels lists the findings in the order in which they were made.
 func labels(c *Call) []string {
-	all := make([]string, len(c.Findings))
-	for i, f := range c.Findings {
-		all[i] = f.Label
+	var out []string
+	for _, f := range c.Findings {
+		out = append(out, f.Label)
 	}
-	return unique(all)
+	return out
 }
 
 // unique drops repetitions; there are far fewer labels than findings.
