@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -13,7 +14,9 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -37,7 +40,7 @@ func play(ctx context.Context) int {
 	switch {
 	case os.Args[1] == roleCommand:
 		return run(ctx, os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr})
-	case name == doubler || name == refuser:
+	case slices.Contains(rogues, name):
 		return rogue(ctx, name, os.Args[3])
 	}
 	return cli.Run(ctx, os.Args[1:], cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr})
@@ -47,7 +50,11 @@ func play(ctx context.Context) int {
 const (
 	doubler = "doubler" // sends each request twice
 	refuser = "refuser" // answers nothing else than 502
+	liar    = "liar"    // puts a letter in front of the text
+	stumble = "stumble" // refuses every third call
 )
+
+var rogues = []string{doubler, refuser, liar, stumble}
 
 // rogue is a proxy without any check.
 func rogue(ctx context.Context, name, config string) int {
@@ -59,24 +66,21 @@ func rogue(ctx context.Context, name, config string) int {
 	if err := os.WriteFile("audit.jsonl", nil, 0o600); err != nil {
 		return exitFailure
 	}
+	var calls atomic.Int64
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if name == refuser {
+		body, _ := io.ReadAll(r.Body)
+		if n := calls.Add(1); name == refuser || name == stumble && n%3 == 0 {
 			http.Error(w, "out of order", http.StatusBadGateway)
 			return
 		}
-		body, _ := io.ReadAll(r.Body)
-		for range 2 {
-			resp, err := http.Post(string(upstream), "application/json", bytes.NewReader(body))
-			if err != nil {
-				return
-			}
-			body, _ := io.ReadAll(resp.Body)
-			resp.Body.Close()
-			if w.Header().Get("Content-Type") == "" {
-				w.Header().Set("Content-Type", resp.Header.Get("Content-Type"))
-				_, _ = w.Write(body)
-			}
+		answer := post(string(upstream), body)
+		switch name {
+		case doubler:
+			answer = post(string(upstream), body)
+		case liar:
+			answer = bytes.Replace(answer, []byte(`"type":"text","text":"`), []byte(`"type":"text","text":"!`), 1)
 		}
+		_, _ = w.Write(answer)
 	}))
 	defer server.Close()
 	fmt.Println("rogue listening on", server.URL)
@@ -96,6 +100,16 @@ func runBench(t *testing.T, path string, args ...string) (code int, stdout, stde
 		t.Errorf("left behind: %v, %v", left, err)
 	}
 	return code, out.String(), talk.String()
+}
+
+func post(url string, body []byte) []byte {
+	resp, err := http.Post(url, "application/json", bytes.NewReader(body))
+	if err != nil {
+		return nil
+	}
+	defer resp.Body.Close()
+	answer, _ := io.ReadAll(resp.Body)
+	return answer
 }
 
 // self is the test binary.
@@ -162,6 +176,8 @@ func TestRogueSidecar(t *testing.T) {
 	}{
 		{doubler, exitUnexpected, `the path "sidecar" sent 236 tools/call`},
 		{refuser, exitFailure, "out of order"},
+		{liar, exitFailure, "unexpected answer"},
+		{stumble, exitFailure, `39 of 118 calls over the path "sidecar" failed; the first: HTTP 502`},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), row.name)
@@ -183,7 +199,7 @@ func TestProgramThatDoesNotStart(t *testing.T) {
 		args []string
 		want string
 	}{
-		{"sidecar without its file", []string{"serve", "-c", "absent.yaml"}, "| mcp-sidecar: open absent.yaml"},
+		{"sidecar without its file", []string{"serve", "-c", "absent.yaml"}, "| mcp-sidecar: read config: open absent.yaml"},
 		{"no such role", []string{roleCommand, "ceiling"}, `| bench: role "ceiling": want`},
 		{"no role", []string{roleCommand}, "| bench: role: no role is named"},
 		{"issuer without a secret", []string{roleCommand, "issuer", "--secret-file", "absent"}, "| bench: open absent"},
@@ -194,6 +210,31 @@ func TestProgramThatDoesNotStart(t *testing.T) {
 				t.Errorf("error %v, want %q", err, row.want)
 			}
 		})
+	}
+}
+
+// TestRoleEndsWithItsInput checks that no role outlives whoever started it.
+func TestRoleEndsWithItsInput(t *testing.T) {
+	in, parent := io.Pipe()
+	out, said := io.Pipe()
+	ended := make(chan int)
+	go func() { ended <- run(t.Context(), []string{roleCommand, "upstream"}, streams{in, said, said}) }()
+	line, err := bufio.NewReader(out).ReadString('\n')
+	_, url, ok := strings.Cut(strings.TrimSpace(line), " listening on ")
+	if err != nil || !ok {
+		t.Fatalf("said %q, %v", line, err)
+	}
+	if body := post(url+mcpPath, []byte(`{"jsonrpc":"2.0","id":"x","method":"tools/list"}`)); !bytes.Contains(body, []byte(`"id":"x","result":`)) {
+		t.Errorf("answer %q", body)
+	}
+	if body := post(url+mcpPath, []byte(`{"jsonrpc":"2.0","id":1,"method":"ping"}`)); !bytes.Contains(body, []byte(`-32601`)) {
+		t.Errorf("answer %q", body)
+	}
+	if err := parent.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if code := <-ended; code != exitOK {
+		t.Errorf("exit %d", code)
 	}
 }
 

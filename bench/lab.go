@@ -153,7 +153,7 @@ func (l *lab) counted(ctx context.Context) (counted, error) {
 
 // audited returns how many outcome records the sidecar has written.
 func (l *lab) audited() (int, error) {
-	text, err := os.ReadFile(l.file("audit.jsonl"))
+	text, err := os.ReadFile(l.file("audit.jsonl")) //nolint:gosec // in the work folder that newLab made
 	return bytes.Count(text, []byte(`"phase":"outcome"`)), err
 }
 
@@ -170,5 +170,5 @@ func (l *lab) stop() {
 // close stops what still runs and removes the work folder.
 func (l *lab) close() {
 	l.stop()
-	_ = os.RemoveAll(l.dir)
+	_ = os.RemoveAll(l.dir) //nolint:gosec // the work folder that newLab made
 }

@@ -52,6 +52,7 @@ func measure(ctx context.Context, o options, talk io.Writer) (*report, error) {
 	defer l.close()
 	b.lab = l
 	began := time.Now()
+	fmt.Fprintln(talk, "bench: warming up")
 	if err := b.warmUp(ctx); err != nil {
 		return nil, err
 	}
@@ -116,8 +117,7 @@ func (b *bench) warmUp(ctx context.Context) error {
 // came first each time would have the machine in another state.
 func (b *bench) round(ctx context.Context, round int) error {
 	for i, c := range b.cells {
-		for n := range b.lab.paths {
-			p := b.lab.paths[(n+round+i)%len(b.lab.paths)]
+		for _, p := range rotated(b.lab.paths, round+i) {
 			if err := b.sample(ctx, p, c); err != nil {
 				return err
 			}

@@ -33,13 +33,13 @@ type process struct {
 // it prints "… listening on URL". The error of a program that does not holds the
 // end of its stderr.
 func start(ctx context.Context, dir, name, path string, args ...string) (*process, error) {
-	log, err := os.Create(filepath.Join(dir, name+".log")) //nolint:gosec // dir is the work folder
+	log, err := os.Create(filepath.Join(dir, name+".log"))
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = log.Close() }() // the child has its own copy
 	p := &process{name: name, log: log.Name(), done: make(chan struct{})}
-	p.cmd = exec.Command(path, args...) //nolint:gosec,noctx // it is this program, or the sidecar that the user named; stop ends it gently
+	p.cmd = exec.Command(path, args...) //nolint:noctx // stop ends it gently
 	p.cmd.Dir, p.cmd.Stderr, p.cmd.Env = dir, log, childEnvironment()
 	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
 		return nil, err

@@ -99,7 +99,7 @@ func TestText(t *testing.T) {
 func TestTextWithoutCPU(t *testing.T) {
 	r := newReport(sample(false), 5*time.Second)
 	text := r.text()
-	for _, want := range []string{"sidecar          n/a        -     165 us", "only at a program's end", "  floor       100 us\n", "  sidecar     200 us\n"} {
+	for _, want := range []string{"sidecar           n/a        -     165 us", "only at a program's end", "  floor       100 us\n", "  sidecar     200 us\n"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the table lacks %q:\n%s", want, text)
 		}

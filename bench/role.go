@@ -84,11 +84,11 @@ func newFloor(target string) (*http.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &http.Server{Handler: buffered(&httputil.ReverseProxy{
+	return &http.Server{Handler: buffered(&httputil.ReverseProxy{ //nolint:gosec // the caller sets the time-out
 		Rewrite:       func(r *httputil.ProxyRequest) { r.SetURL(u) },
 		FlushInterval: -1,
 		Transport:     &http.Transport{MaxIdleConnsPerHost: 4 * maxWorkers, DisableCompression: true},
-	})}, nil //nolint:gosec // the caller sets the time-out
+	})}, nil
 }
 
 // buffered reads each body before next sees it. Without that a ReverseProxy on a
@@ -113,7 +113,7 @@ func buffered(next http.Handler) http.Handler {
 // newIssuer serves introspection and writes the one token of the run to
 // tokenFile.
 func newIssuer(self, secretFile, tokenFile string) (*http.Server, error) {
-	secret, err := os.ReadFile(secretFile)
+	secret, err := os.ReadFile(secretFile) //nolint:gosec // the program that starts this role names the file
 	if err != nil {
 		return nil, err
 	}

@@ -66,3 +66,9 @@ func over(ratios []ratio) ratio {
 	}
 	return ratio{Median: median(medians), Low: slices.Min(all), High: slices.Max(all)}
 }
+
+// rotated returns all, starting with the one at index by and wrapping around.
+func rotated[T any](all []T, by int) []T {
+	by %= len(all)
+	return slices.Concat(all[by:], all[:by])
+}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"math"
 	"slices"
 	"testing"
@@ -97,6 +98,28 @@ func TestOver(t *testing.T) {
 	}
 }
 
+// TestRotated checks that in as many rounds as there are paths each path comes
+// once at each place.
+func TestRotated(t *testing.T) {
+	places := map[string]map[int]bool{}
+	for round := range 3 {
+		for place, name := range rotated([]string{directPath, floorPath, sidecarPath}, round+300) {
+			if places[name] == nil {
+				places[name] = map[int]bool{}
+			}
+			places[name][place] = true
+		}
+	}
+	for name, at := range places {
+		if len(at) != 3 {
+			t.Errorf("%s only at %v", name, at)
+		}
+	}
+	if len(places) != 3 {
+		t.Errorf("paths %v", places)
+	}
+}
+
 func TestJoin(t *testing.T) {
 	first := &testError{"first"}
 	got := join([]taken{
@@ -104,7 +127,7 @@ func TestJoin(t *testing.T) {
 		{},
 		{latencies: []time.Duration{3}, failed: 2, err: &testError{"second"}},
 	}, time.Second)
-	if !slices.Equal(got.latencies, []time.Duration{1, 3, 5}) || got.failed != 3 || got.err != first || got.elapsed != time.Second {
+	if !slices.Equal(got.latencies, []time.Duration{1, 3, 5}) || got.failed != 3 || !errors.Is(got.err, first) || got.elapsed != time.Second {
 		t.Errorf("join = %+v", got)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/go-json-experiment/json"
 	"golang.org/x/sync/singleflight"
@@ -71,6 +72,7 @@ func NewIntrospector(o IntrospectionOptions) *Introspector {
 				Proxy:               nil, // the environment must not decide who sees tokens
 				TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12},
 				MaxIdleConnsPerHost: 8,
+				MaxConnsPerHost:     64, // a flood of unknown tokens must not become one of connections
 				IdleConnTimeout:     time.Minute,
 			},
 		}
@@ -166,7 +168,7 @@ type answer struct {
 	ClientID string     `json:"client_id"`
 	Scope    string     `json:"scope"`
 	Audience stringList `json:"aud"`
-	Expiry   float64    `json:"exp"`
+	Expiry   *float64   `json:"exp"` // 0 is a time, and long past
 	Before   float64    `json:"nbf"`
 	Type     string     `json:"token_type"`
 	Bound    any        `json:"cnf"` // RFC 7800: usable only with proof of a key
@@ -227,10 +229,13 @@ func (v *Introspector) judge(a answer, now time.Time) (Principal, error) {
 		Issuer: v.opts.Issuer, Subject: a.Subject, ClientID: a.ClientID,
 		Audience: a.Audience, Scopes: strings.Fields(a.Scope),
 	}
-	if a.Expiry != 0 {
-		p.Expiry = time.Unix(int64(a.Expiry), 0)
+	if a.Expiry != nil {
+		p.Expiry = time.Unix(int64(*a.Expiry), 0)
 	}
 	switch {
+	case strings.ContainsFunc(a.Subject+a.ClientID, unicode.IsControl):
+		// A NUL would make two principals one (see Principal.Key).
+		return Principal{}, ErrInvalid
 	case !a.Active, a.Subject == "", a.Issuer != "" && a.Issuer != v.opts.Issuer:
 		return Principal{}, ErrInvalid
 	case a.Bound != nil, a.Type != "" && !strings.EqualFold(a.Type, "Bearer") && !strings.EqualFold(a.Type, "access_token"):

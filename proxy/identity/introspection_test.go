@@ -346,3 +346,21 @@ func TestVerifiers(t *testing.T) {
 		}
 	}
 }
+
+// A NUL in a name would make two principals one, and 0 is a time like any other.
+func TestAnswersThatLookHarmless(t *testing.T) {
+	for _, row := range []struct {
+		name, answer string
+		want         error
+	}{
+		{"NUL in the subject", `{"active":true,"sub":"a\u0000b","client_id":"c","aud":"doc-server"}`, ErrInvalid},
+		{"line break in the client id", `{"active":true,"sub":"a","client_id":"b\nc","aud":"doc-server"}`, ErrInvalid},
+		{"expired in 1970", `{"active":true,"sub":"a","aud":"doc-server","exp":0}`, ErrExpired},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			if _, err := verifier(&endpoint{answer: always(row.answer)}, nil).Authenticate(t.Context(), NewSecret("t")); !errors.Is(err, row.want) {
+				t.Errorf("%v, want %v", err, row.want)
+			}
+		})
+	}
+}

@@ -26,6 +26,7 @@ func (p *Pipeline) authenticate(ctx context.Context, c *Call) error {
 	if c.Session = session; session == nil {
 		return unknownSession()
 	}
+	c.usesSession = true
 	if c.Version == "" {
 		c.Version = version
 	}

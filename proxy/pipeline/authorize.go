@@ -5,6 +5,7 @@ import (
 
 	"mcp-sidecar/guards"
 	"mcp-sidecar/policy"
+	"mcp-sidecar/proxy/wire"
 )
 
 // authorize asks what the credential granted and what the identity may do. Scope
@@ -17,6 +18,12 @@ func (p *Pipeline) authorize(_ context.Context, c *Call) error {
 	if c.method != nil && c.method.need == toolAccess {
 		if err := p.authorizeTool(c); err != nil {
 			return err
+		}
+	}
+	if c.method != nil && c.method.need == ownRequest {
+		id := c.Msg.Member(c.Msg.Params, "requestId")
+		if id == wire.Absent || p.flights.get(c.flightKey(id)) == nil {
+			return malformed(wire.CodeInvalidParams, "not-in-flight", "no such request is in flight")
 		}
 	}
 	if c.method != nil && c.method.opensSession && !p.reserveSession(c) {

@@ -95,6 +95,8 @@ type Call struct {
 	verified     bool
 	destructive  bool
 	holdsQuota   bool
+	usesSession  bool
+	asked        int // requests that the upstream started on this call's stream
 	holdsSession bool
 	head         []byte // beginning of the body, for early refusals
 	request      []byte // what is forwarded: the body, patched

@@ -22,8 +22,11 @@ func (p *Pipeline) execute(ctx context.Context, c *Call) error {
 			return unavailable("audit", err)
 		}
 	}
-	ctx, stop := p.lifetime(ctx, c)
+	ctx, cancel, stop := p.lifetime(ctx, c)
 	defer stop()
+	if c.isRequest() {
+		defer p.flights.add(c.flightKey(c.Msg.ID), cancel)()
+	}
 	start := p.opts.Now()
 	err := p.opts.Upstream.Do(ctx, p.exchange(c), &answerSink{p: p, c: c, ctx: ctx})
 	c.waited = p.since(start)
@@ -31,8 +34,10 @@ func (p *Pipeline) execute(ctx context.Context, c *Call) error {
 	switch {
 	case errors.As(err, &refusal):
 		return refusal
+	case err != nil && p.closing.Err() != nil:
+		return unavailable("shutdown", err)
 	case err != nil && ctx.Err() != nil:
-		return upstreamFailed("cancelled", err)
+		return cancelled(err)
 	case err != nil:
 		return upstreamFailed("transport", err)
 	}
@@ -42,13 +47,21 @@ func (p *Pipeline) execute(ctx context.Context, c *Call) error {
 // lifetime is how long the upstream works for c. In 2026-07-28 a client that
 // closes its request cancels it. Before, it does not: cancelling takes a
 // notification, and only the sidecar's own end stops the call.
-func (p *Pipeline) lifetime(ctx context.Context, c *Call) (context.Context, func()) {
-	if c.Era == Modern {
-		return ctx, func() {}
+func (p *Pipeline) lifetime(ctx context.Context, c *Call) (context.Context, context.CancelFunc, func()) {
+	if c.Era == Legacy {
+		ctx = context.WithoutCancel(ctx)
 	}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	ctx, cancel := context.WithCancel(ctx)
 	stop := context.AfterFunc(p.closing, cancel)
-	return ctx, func() { stop(); cancel() }
+	return ctx, cancel, func() { stop(); cancel() }
+}
+
+// cancelled ends a call that its client no longer waits for: there is nobody to
+// tell.
+func cancelled(cause error) *Rejection {
+	r := upstreamFailed("cancelled", cause)
+	r.Status, r.Silent = 202, true
+	return r
 }
 
 func (p *Pipeline) exchange(c *Call) wire.Exchange {
@@ -81,6 +94,9 @@ func (p *Pipeline) settle(c *Call) error {
 	case c.result != nil:
 		return nil
 	case !c.isRequest() && status >= 200 && status < 300:
+		if c.method.need == ownRequest {
+			p.flights.end(c.flightKey(c.Msg.Member(c.Msg.Params, "requestId")), p.opts.After)
+		}
 		return nil
 	}
 	r := upstreamFailed("no-answer", fmt.Errorf("upstream answered %d without a JSON-RPC message", status))
@@ -91,6 +107,10 @@ func (p *Pipeline) settle(c *Call) error {
 	}
 	return r
 }
+
+// maxAsked bounds the requests that an upstream may start during one call: each
+// has a record of its own.
+const maxAsked = 100
 
 // lostSession says whether the upstream no longer knows c's session.
 func (c *Call) lostSession() bool { return c.reply.Status == 404 && c.Session != nil }
@@ -147,6 +167,9 @@ func (s *answerSink) Message(ev wire.Event) error {
 	case wire.Response:
 		return s.response(m)
 	case wire.Request:
+		if s.c.asked++; s.c.asked > maxAsked {
+			return upstreamFailed("flood", errors.New("the upstream starts one request after the other, and none is admitted"))
+		}
 		s.p.fromUpstream(s, m)
 		return nil
 	}

@@ -8,6 +8,7 @@ type need uint8
 const (
 	principalOnly need = iota // protocol business; what it lists is filtered
 	toolAccess                // params.name is a tool: scope and role of its entry
+	ownRequest                // params.requestId is a request of the sender's that is in flight
 )
 
 // method is one row of the method table.
@@ -39,7 +40,7 @@ var methods = map[methodKey]*method{
 	{FromClient, wire.Request, "tools/list"}:                     {legacy: true, modern: true},
 	{FromClient, wire.Request, "tools/call"}:                     {legacy: true, modern: true, need: toolAccess, target: "name"},
 	{FromClient, wire.Notification, "notifications/initialized"}: {legacy: true},
-	{FromClient, wire.Notification, "notifications/cancelled"}:   {legacy: true, modern: true},
+	{FromClient, wire.Notification, "notifications/cancelled"}:   {legacy: true, modern: true, need: ownRequest},
 
 	{FromUpstream, wire.Notification, "notifications/progress"}:           {legacy: true, modern: true},
 	{FromUpstream, wire.Notification, "notifications/message"}:            {legacy: true, modern: true},

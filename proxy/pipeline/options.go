@@ -69,11 +69,16 @@ type Options struct {
 
 	Log *slog.Logger
 	Now func() time.Time
+	// After runs a function later. Nil means the system's timer.
+	After func(time.Duration, func())
 }
 
 func (o Options) withDefaults() Options {
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.After == nil {
+		o.After = func(d time.Duration, f func()) { time.AfterFunc(d, f) }
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

@@ -61,6 +61,7 @@ type Pipeline struct {
 	inventory *inventory
 	quota     quota
 	calls     inFlight
+	flights   flights
 	closing   context.Context
 	close     context.CancelFunc
 }
@@ -155,6 +156,10 @@ func (p *Pipeline) write(e audit.Event) (err error) {
 // refused call opened.
 func (p *Pipeline) release(c *Call) {
 	p.quota.release(c)
+	if c.usesSession {
+		c.usesSession = false
+		p.sessions.leave(c.Session)
+	}
 	if c.Outcome != Allowed && c.method != nil && c.method.opensSession && c.Session != nil {
 		p.sessions.end(c.Session)
 	}

@@ -22,6 +22,7 @@ type Session struct {
 	version  string // negotiated revision; empty until the upstream's answer has named it
 	owner    string
 	opened   time.Time
+	active   int // messages being handled
 	used     time.Time
 }
 
@@ -54,6 +55,7 @@ func (t *sessions) find(id, owner string) (*Session, string) {
 		return nil, ""
 	}
 	s.used = now
+	s.active++
 	return s, s.version
 }
 
@@ -70,10 +72,38 @@ func (t *sessions) reserve(owner string) bool {
 		t.sweep(now)
 	}
 	if t.count[owner] >= t.max {
+		t.evict(owner)
+	}
+	if t.count[owner] >= t.max {
 		return false
 	}
 	t.count[owner]++
 	return true
+}
+
+// evictable is how long a session must have been silent to make room for a new
+// one. Clients that never end their sessions would lock their principal out.
+const evictable = time.Minute
+
+// evict drops owner's longest silent session, if it has been silent for a while.
+func (t *sessions) evict(owner string) {
+	var oldest *Session
+	for _, s := range t.byID {
+		if s.owner == owner && s.active == 0 && (oldest == nil || s.used.Before(oldest.used)) {
+			oldest = s
+		}
+	}
+	if oldest != nil && t.now().Sub(oldest.used) >= evictable {
+		t.drop(oldest)
+	}
+}
+
+// leave says that a message of s has been handled.
+func (t *sessions) leave(s *Session) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s.active--
+	s.used = t.now()
 }
 
 // sweep drops what has expired: owners who never come back would otherwise keep

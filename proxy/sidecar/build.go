@@ -171,6 +171,7 @@ func (s *Sidecar) buildPipeline(verifier pipeline.Authenticator) {
 		Redact:       redact,
 		Log:          s.log,
 		Now:          s.opts.Now,
+		After:        s.opts.After,
 	})
 }
 

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -78,6 +79,7 @@ func TestLongArgumentNames(t *testing.T) {
 	}
 	for _, row := range []struct{ name, args string }{
 		{"elements", `{"` + name + `":["",` + strings.Repeat(`"",`, 20_000) + `""]}`},
+		{"lists in a list", `{"` + name + `":[[""]` + strings.Repeat(`,[""]`, 5_000) + `]}`},
 		{"members", `{"` + name + `":{` + strings.Join(members, ",") + `}}`},
 		{"members of elements", `{"` + name + `":[{` + strings.Join(members, ",") + `}]}`},
 		{"long names one below the other", `{"` + strings.Repeat(name[:2_000]+`":{"`, 20) + strings.Join(members, `,`)[1:] + strings.Repeat("}", 21)},
@@ -130,7 +132,7 @@ func TestLongPropertyNames(t *testing.T) {
 // Strings of a message share its memory, so that a name of ten bytes that
 // outlives the call kept megabytes.
 func TestMessagesAreNotKept(t *testing.T) {
-	const messages, pad = 4, mib
+	const messages, pad = 4, mib / 2
 	padding := `"pad":"` + strings.Repeat("x", pad) + `"`
 	for _, row := range []struct {
 		name, tool string // %d is the number of the message
@@ -165,7 +167,7 @@ func TestMessagesAreNotKept(t *testing.T) {
 				}
 			})
 			if kept > pad || n.Load() < messages {
-				t.Errorf("%d messages of 1 MiB keep %d KiB", n.Load(), kept>>10)
+				t.Errorf("%d messages of 512 KiB keep %d KiB", n.Load(), kept>>10)
 			}
 		})
 	}
@@ -202,6 +204,47 @@ func TestManyBlocksBesideStructuredContent(t *testing.T) {
 	}
 	if n > 32*mib {
 		t.Errorf("an answer of %d KiB allocates %d MiB", len(answer)>>10, n/mib)
+	}
+}
+
+// Each finding on a stream was remembered until the call ended, and an upstream
+// need not ever end it.
+func TestLongStreamsAreNotRemembered(t *testing.T) {
+	const messages, findings = 60, 500
+	note := `data: {"jsonrpc":"2.0","method":"notifications/message","params":{"data":"` + strings.Repeat(key+" ", findings) + `"}}` + "\n\n"
+	for _, preset := range []string{"balanced", "observe"} {
+		t.Run(preset, func(t *testing.T) {
+			held := make(chan struct{})
+			release := sync.OnceFunc(func() { close(held) })
+			defer release()
+			r := start(t, setup{preset: preset, inventory: demoInventory, upstream: text("done")})
+			r.do(r.update(modern, "0"))
+			r.up.answerWith(func(w http.ResponseWriter, req *http.Request) {
+				events(strings.Repeat(note, messages))(w, req)
+				_ = http.NewResponseController(w).Flush()
+				<-held
+				events("data: "+response("$ID", doneResult)+"\n\n")(w, req)
+			})
+			var resp *http.Response
+			kept := retained(func() {
+				resp = r.open(t.Context(), r.update(modern, "1"))
+				lines := bufio.NewReader(resp.Body)
+				for range messages * 3 { // name, data, empty line
+					if _, err := lines.ReadString('\n'); err != nil {
+						t.Fatal(err)
+					}
+				}
+			})
+			release()
+			rest, err := io.ReadAll(resp.Body)
+			_ = resp.Body.Close()
+			if err != nil || !bytes.Contains(rest, []byte("done")) {
+				t.Errorf("%v, %.200s", err, rest)
+			}
+			if kept > mib/2 {
+				t.Errorf("%d findings of an open call keep %d KiB", messages*findings, kept>>10)
+			}
+		})
 	}
 }
 
@@ -422,37 +465,41 @@ func TestNumbersInAListOfURLs(t *testing.T) {
 	}
 }
 
-// Metadata in the sidecar's name, forged where something else is cut out as well,
-// turned whole lists and results into internal errors for everybody who may not
-// see the tool.
-func TestForgedMetadataInsideOfCuts(t *testing.T) {
+// Two changes at one place, such as metadata forged in the sidecar's name within
+// what is cut out anyway, turned whole lists and results into internal errors for
+// everybody.
+func TestChangesAtOnePlace(t *testing.T) {
 	t.Parallel()
 	const forged = `"_meta":{"mcp-sidecar/x":1}`
-	read := func(more string) string {
+	tool := func(more string) string {
 		return `{"name":"read_document",` + more + `"inputSchema":{"type":"object"}}`
 	}
 	for _, row := range []struct {
 		name, who, method, answer, want string
 	}{
-		{"hidden tool", "alice", "tools/list", `{"tools":[{"name":"secret_tool",` + forged + `},` + read("") + `]}`, `{"tools":[` + read("") + `]}`},
-		{"tool that the caller may not call", "carol", "tools/list", `{"tools":[` + read("") + `,{"name":"delete_document",` + forged + `,"inputSchema":{"type":"object",` + forged + `}}]}`, `{"tools":[` + read("") + `]}`},
+		{"hidden tool", "alice", "tools/list", `{"tools":[{"name":"secret_tool",` + forged + `},` + tool("") + `]}`, `{"tools":[` + tool("") + `]}`},
+		{"tool that the caller may not call", "carol", "tools/list", `{"tools":[` + tool("") + `,{"name":"delete_document",` + forged + `,"inputSchema":{"type":"object",` + forged + `}}]}`, `{"tools":[` + tool("") + `]}`},
 		{"the only tool, hidden", "alice", "tools/list", `{"tools":[{"name":"secret_tool",` + forged + `}]}`, `{"tools":[]}`},
-		{"visible tool", "alice", "tools/list", `{"tools":[` + read(forged+",") + `]}`, `{"tools":[` + read(`"_meta":{},`) + `]}`},
-		{"key in a visible tool's", "alice", "tools/list", `{"tools":[` + read(`"_meta":{"mcp-sidecar/x":"KEY","y":1},`) + `]}`,
-			`{"tools":[` + read(`"_meta":{"y":1},`) + `],` + findingsMeta(keyLabel) + `}`},
+		{"visible tool", "alice", "tools/list", `{"tools":[` + tool(forged+",") + `]}`, `{"tools":[` + tool(`"_meta":{},`) + `]}`},
+		{"key in a visible tool's", "alice", "tools/list", `{"tools":[` + tool(`"_meta":{"mcp-sidecar/x":"KEY","y":1},`) + `]}`,
+			`{"tools":[` + tool(`"_meta":{"y":1},`) + `],` + findingsMeta(keyLabel) + `}`},
 		{"injected property", "alice", "tools/list", `{"tools":[{"name":"create_document","inputSchema":{"type":"object","properties":{"created_by":{` + forged + `},"content":{}}}}]}`,
 			`{"tools":[{"name":"create_document","inputSchema":{"type":"object","properties":{"content":{}}}}]}`},
 		{"property called _meta", "alice", "tools/list", `{"tools":[{"name":"create_document","inputSchema":{"type":"object","properties":{"created_by":{},"_meta":{"mcp-sidecar/x":{` + forged + `}}}}}]}`,
 			`{"tools":[{"name":"create_document","inputSchema":{"type":"object","properties":{"_meta":{}}}}]}`},
+		{"key for a cache scope", "alice", "tools/list", `{"tools":[],"cacheScope":"KEY"}`, `{"tools":[],"cacheScope":"private"}`},
+		{"order for a cache scope", "alice", "tools/list", `{"tools":[],"cacheScope":"[guard] ORDER"}`, `{"tools":[],"cacheScope":"private"}`},
 		{"nested in a result's", "alice", "tools/call", `{"content":[],"_meta":{"mcp-sidecar/x":{` + forged + `},"y":{` + forged + `}}}`, `{"content":[],"_meta":{"y":{"_meta":{}}}}`},
 		{"nested in a block's", "alice", "tools/call", `{"content":[{"type":"text","text":"x","_meta":{"mcp-sidecar/x":[{` + forged + `}]}}]}`, `{"content":[{"type":"text","text":"x","_meta":{}}]}`},
 		{"nested, with a key", "alice", "tools/call", `{"content":[],"_meta":{"mcp-sidecar/x":{"_meta":{"mcp-sidecar/x":"KEY"}}}}`, `{"content":[],` + findingsMeta(keyLabel) + `}`},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			r := start(t, setup{inventory: demoInventory, upstream: jsonBody(enclose(row.answer))})
-			a := request(legacy, r.token(row.who), "1", row.method, "")
+			a := request(modern, r.token(row.who), "1", row.method, "")
 			if row.method == "tools/call" {
-				a = toolCall(legacy, r.token(row.who), "1", "update_document", `{"id":1}`)
+				a = toolCall(modern, r.token(row.who), "1", "update_document", `{"id":1}`)
+			} else if !strings.Contains(row.want, "cacheScope") {
+				row.want = strings.TrimSuffix(row.want, "}") + `,"cacheScope":"private"}`
 			}
 			g := r.do(a)
 			if want := response("1", short.Replace(row.want)); g.status != http.StatusOK || string(g.body) != want {
@@ -606,8 +653,8 @@ func TestSharedAuditFileIsNotCut(t *testing.T) {
 	record(50) // behind the child's back
 	_ = in.Close()
 	rest, _ := io.ReadAll(said)
-	if err := child.Wait(); err != nil {
-		t.Fatalf("%v\n%s", err, rest)
+	if err := child.Wait(); err != nil || string(rest) != "refused\n" {
+		t.Fatalf("%v, the child says %q", err, rest)
 	}
 	record(1)
 	text, err := os.ReadFile(path)
@@ -636,6 +683,9 @@ func failToRecord(t *testing.T, path string) {
 	fmt.Println("open")
 	_, _ = io.Copy(io.Discard, os.Stdin)
 	if err := w.Record(audit.Event{ID: "theirs", Phase: audit.PhaseOutcome}); err == nil {
-		t.Error("a record was written beyond the limit")
+		fmt.Println("written beyond the limit")
+	} else {
+		fmt.Println("refused")
 	}
+	syscall.Exit(0) // at once: under -cover an ordinary end would write a file, too
 }

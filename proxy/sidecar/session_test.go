@@ -173,6 +173,22 @@ func TestSessionsAreCapped(t *testing.T) {
 	r.initialize("alice")
 }
 
+// Clients that never end their sessions do not lock their principal out.
+func TestSilentSessionsMakeRoom(t *testing.T) {
+	t.Parallel()
+	r := start(t, setup{upstream: stateful()})
+	first := r.initialize("alice")
+	for range 31 {
+		r.clock.advance(time.Second)
+		r.initialize("alice")
+	}
+	r.clock.advance(time.Minute)
+	r.initialize("alice")
+	if g := r.do(request(legacy, r.token("alice"), "1", "ping", "").in(first)); g.status != http.StatusNotFound {
+		t.Errorf("the longest silent session answers %d", g.status)
+	}
+}
+
 // A place that no session came to fill is given back.
 func TestFailedInitializeCostsNoSession(t *testing.T) {
 	t.Parallel()

@@ -35,6 +35,8 @@ type Options struct {
 	Resolver ssrf.Resolver
 	// Now is the clock. Nil means the system's.
 	Now func() time.Time
+	// After runs a function later. Nil means the system's timer.
+	After func(time.Duration, func())
 }
 
 // Sidecar is one running instance. Build it with New, then Listen, then Serve.

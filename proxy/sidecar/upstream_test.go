@@ -500,16 +500,39 @@ func TestClientGoesAway(t *testing.T) {
 	}
 }
 
+// A cancellation reaches the upstream in the session of the request it names, and
+// an upstream that then says nothing is not waited for.
 func TestCancelledIsForwarded(t *testing.T) {
 	t.Parallel()
-	r := start(t, setup{upstream: stateful()})
+	arrived, told := make(chan struct{}), make(chan *http.Request, 1)
+	silent := stateful()
+	r := start(t, setup{inventory: demoInventory, upstream: func(w http.ResponseWriter, req *http.Request) {
+		body, _ := io.ReadAll(req.Body)
+		switch {
+		case bytes.Contains(body, []byte(`"notifications/cancelled"`)):
+			told <- req
+			w.WriteHeader(http.StatusAccepted)
+		case bytes.Contains(body, []byte(`"tools/call"`)):
+			close(arrived)
+			<-req.Context().Done()
+		default:
+			req.Body = io.NopCloser(bytes.NewReader(body))
+			silent(w, req)
+		}
+	}})
 	session := r.initialize("alice")
+	done := make(chan got, 1)
+	go func() { done <- r.do(r.update(legacy, "7").in(session)) }()
+	<-arrived
 	a := notify(legacy, r.token("alice"), "notifications/cancelled", `"requestId":7,"reason":"never mind"`).in(session)
 	if g := r.do(a); g.status != http.StatusAccepted || len(g.body) != 0 {
 		t.Errorf("%d %s", g.status, g.body)
 	}
-	if last := r.up.last(); last.body != a.body || last.header.Get("Mcp-Session-Id") != "upstream-session-1" {
-		t.Errorf("the upstream got %s in %q", last.body, last.header.Get("Mcp-Session-Id"))
+	if req := <-told; req.Header.Get("Mcp-Session-Id") != "upstream-session-1" {
+		t.Errorf("told in session %q", req.Header.Get("Mcp-Session-Id"))
+	}
+	if g := <-done; g.status != http.StatusAccepted || len(g.body) != 0 {
+		t.Errorf("the cancelled call: %d %s", g.status, g.body)
 	}
 }
 
@@ -547,11 +570,26 @@ func TestNotificationsAtTheUpstream(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			r := start(t, setup{upstream: row.upstream})
-			g := r.do(notify(legacy, r.token("alice"), "notifications/cancelled", `"requestId":7`))
+			g := r.do(notify(legacy, r.token("alice"), "notifications/initialized", ""))
 			var e audit.Event
 			if e = r.outcome(); g.status != http.StatusAccepted || len(g.body) != 0 || e.Outcome != row.outcome {
 				t.Errorf("%d %s, record %+v", g.status, g.body, e)
 			}
 		})
+	}
+}
+
+// Each request of the upstream's is refused and recorded, so their number is
+// bounded.
+func TestUpstreamThatKeepsAsking(t *testing.T) {
+	t.Parallel()
+	ask := `data: {"jsonrpc":"2.0","id":1,"method":"roots/list"}` + "\n\n"
+	r := start(t, setup{inventory: demoInventory, upstream: events(strings.Repeat(ask, 500))})
+	if g := r.do(r.update(modern, "1")); g.status != http.StatusBadGateway {
+		t.Errorf("%d %s", g.status, g.body)
+	}
+	records := r.records()
+	if last := records[len(records)-1]; last.Reason != "flood" || len(records) > 110 {
+		t.Errorf("%d records, the last %+v", len(records), last)
 	}
 }
