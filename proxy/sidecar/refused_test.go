@@ -12,7 +12,6 @@ import (
 	"strings"
 	"testing"
 
-	"mcp-sidecar/proxy/audit"
 )
 
 // A notification has no answer: behind authentication its refusal is 202 and
@@ -329,10 +328,7 @@ func TestRecordHoldsNoArgument(t *testing.T) {
 		r.do(toolCall(rev, r.token("alice"), "1", "read_document", `{"id":"argument-value-3"}`))
 		r.do(toolCall(rev, r.token("alice"), "1", "import_url", `{"url":"https://argument-value-4.example/"}`))
 	}
-	var events []audit.Event
-	for _, e := range r.records() {
-		events = append(events, e)
-	}
+	events := r.records()
 	if text := fmt.Sprintf("%+v", events); len(events) != 6 || strings.Contains(text, "argument-value") || strings.Contains(text, "result text") {
 		t.Errorf("%d records: %s", len(events), text)
 	}

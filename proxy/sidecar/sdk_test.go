@@ -134,7 +134,7 @@ func TestOfficialSDK(t *testing.T) {
 				t.Errorf("hidden tool: %v", err)
 			}
 			// A notification that the sidecar does not know must not end the session.
-			client.AddRoots(&mcp.Root{URI: "file:///tmp", Name: "tmp"})
+			client.AddRoots(&mcp.Root{URI: "file:///tmp", Name: "tmp"}) //nolint:staticcheck // clients of today send what it sends
 			if _, err = session.CallTool(t.Context(), &mcp.CallToolParams{Name: "read_document", Arguments: map[string]any{"id": 8}}); err != nil {
 				t.Errorf("after a refused notification: %v", err)
 			}

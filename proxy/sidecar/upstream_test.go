@@ -106,7 +106,6 @@ func TestAnswers(t *testing.T) {
 type failure struct {
 	name     string
 	upstream http.HandlerFunc
-	status   int // of what the client gets; 502 when 0
 	modern   int // in 2026-07-28, when it differs
 	reason   string
 	stream   string // what has been sent before; the refusal follows as an event
