@@ -44,7 +44,7 @@ vet: ## run go vet, also for Windows and macOS
 	CGO_ENABLED=0 GOOS=darwin $(GO) build -o /dev/null ./proxy
 
 lint: ## run golangci-lint in its pinned version (downloads and builds it once)
-	$(GO) run $(GOLANGCI) run ./...
+	$(GO) run $(GOLANGCI) run ./... ./.ci/mutants
 
 bench: build ## measure the sidecar against no proxy and a plain reverse proxy
 	$(GO) build -trimpath -o $(BIN)/bench ./bench

@@ -11,7 +11,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-
 )
 
 // A notification has no answer: behind authentication its refusal is 202 and
