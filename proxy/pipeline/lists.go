@@ -164,8 +164,8 @@ func (o *output) private() {
 	switch {
 	case scope == wire.Absent && mine:
 		o.patches = append(o.patches, m.Edit(m.Result, nil, wire.Field{Name: "cacheScope", Value: []byte(`"private"`)})...)
-	case scope == wire.Absent || said == "private" || m.Nodes[scope].Kind != '"':
-	case mine || said != "public":
+	case scope == wire.Absent || said == "private":
+	case mine || said != "public" && m.Nodes[scope].Kind == '"':
 		o.patches = append(o.patches, m.ReplaceText(scope, "private"))
 	}
 }
