@@ -1,0 +1,32 @@
+package main
+
+// guardMutants weaken a guard.
+var guardMutants = []mutant{
+	{name: "command: metacharacters pass", file: "guards/command/command.go", old: "if c, found := firstMeta(value); found {", new: "if c, found := firstMeta(value); found && c == 0 {", pkgs: []string{"./guards/command"}},
+	{name: "command: options pass", file: "guards/command/command.go", old: "if startsWithDash(value) {", new: "if false {", pkgs: []string{"./guards/command"}},
+	{name: "command: the client's value travels on", file: "guards/command/command.go", old: "\treturn canonical, nil\n}\n\n// startsWithDash", new: "\treturn value, nil\n}\n\n// startsWithDash", pkgs: []string{"./guards/command"}},
+	{name: "command: values outside the list", file: "guards/command/command.go", old: "canonical, ok := r.Enum[value]\n\tif !ok {", new: "canonical, ok := r.Enum[value]\n\tif !ok && value == \"\" {", pkgs: []string{"./guards/command"}},
+	{name: "command: other types", file: "guards/command/command.go", old: "if a.Kind != guards.String {", new: "if false {", pkgs: []string{"./guards/command"}},
+	{name: "command: other spellings", file: "guards/command/command.go", old: "return a.Value, variantOf(a.Name, bound)", new: "return a.Value, nil", pkgs: []string{"./guards/command"}},
+	{name: "consent: any confirm counts", file: "guards/consent/consent.go", old: `confirmed = a.Kind == guards.Bool && a.Value == "true"`, new: "confirmed = true", pkgs: []string{"./guards/consent"}},
+	{name: "consent: text counts", file: "guards/consent/consent.go", old: `a.Kind == guards.Bool && a.Value == "true"`, new: `a.Value == "true"`, pkgs: []string{"./guards/consent"}},
+	{name: "consent: nested confirm counts", file: "guards/consent/consent.go", old: "if a.Path != a.Name { // not at the first level", new: "if false {", pkgs: []string{"./guards/consent"}},
+	{name: "consent: other spellings", file: "guards/consent/consent.go", old: "} else if text.IsVariant(a.Name, Argument) {", new: "} else if false && text.IsVariant(a.Name, Argument) {", pkgs: []string{"./guards/consent"}},
+	{name: "consent: nobody has to confirm", file: "guards/consent/consent.go", old: "\tif !confirmed {", new: "\tif !confirmed && false {", pkgs: []string{"./guards/consent"}},
+	{name: "SSRF: literal addresses", file: "guards/ssrf/url.go", old: "if h.addr.IsValid() && Reserved(h.addr) {", new: "if false {", pkgs: []string{"./guards/ssrf"}},
+	{name: "SSRF: any scheme", file: "guards/ssrf/url.go", old: `case p.scheme != "https":`, new: "case false:", pkgs: []string{"./guards/ssrf"}},
+	{name: "SSRF: user information", file: "guards/ssrf/url.go", old: "case p.userinfo:", new: "case false:", pkgs: []string{"./guards/ssrf"}},
+	{name: "SSRF: any port", file: "guards/ssrf/url.go", old: "case len(r.Ports) == 0 && n == 443, slices.Contains(r.Ports, n):", new: "default:", pkgs: []string{"./guards/ssrf"}},
+	{name: "SSRF: internal names", file: "guards/ssrf/url.go", old: "case !h.addr.IsValid() && isInternal(h.name):", new: "case false:", pkgs: []string{"./guards/ssrf"}},
+	{name: "SSRF: hosts outside the list", file: "guards/ssrf/url.go", old: "case len(r.Hosts) > 0 && !slices.ContainsFunc(r.Hosts, h.matches):", new: "case false:", pkgs: []string{"./guards/ssrf"}},
+	{name: "SSRF: names are not resolved", file: "guards/ssrf/ssrf.go", old: "\tfor _, p := range pending {", new: "\tfor _, p := range pending[:0] {", pkgs: []string{"./guards/ssrf"}},
+	{name: "SSRF: one public answer is enough", file: "guards/ssrf/resolve.go", old: "\tfor _, a := range addrs {", new: "\tfor _, a := range addrs[:1] {", pkgs: []string{"./guards/ssrf"}},
+	{name: "SSRF: no answer passes", file: "guards/ssrf/resolve.go", old: "if err != nil || len(addrs) == 0 {", new: "if err != nil && false {", pkgs: []string{"./guards/ssrf"}},
+	{name: "SSRF: wire server of Azure", file: "guards/ssrf/address.go", old: "ssrf.WithDeniedV4Prefixes(netip.MustParsePrefix(\"168.63.129.16/32\")),", new: "ssrf.WithDeniedV4Prefixes(netip.MustParsePrefix(\"192.0.2.1/32\")),", pkgs: []string{"./guards/ssrf"}},
+	{name: "secrets: found but left", file: "guards/secrets/secrets.go", old: "\treturn splice(t.Value, found)\n", new: "\treturn t.Value\n", pkgs: []string{"./proxy/sidecar", "./guards/secrets"}},
+	{name: "injection: look-alike delimiters stay", file: "guards/injection/wrap.go", old: "text := defuse(t.Value)", new: "text := t.Value", pkgs: []string{"./guards/injection"}},
+	{name: "injection: nothing is wrapped", file: "guards/injection/wrap.go", old: "return wrap(text, t.Source)", new: "return text", pkgs: []string{"./guards/injection"}},
+	{name: "injection: trusted text is wrapped", file: "guards/injection/wrap.go", old: "if t.Trusted || t.Wrap", new: "if t.Wrap", pkgs: []string{"./guards/injection"}},
+	{name: "injection: the source is written as it is", file: "guards/injection/wrap.go", old: "safeSource(source)", new: "source", pkgs: []string{"./guards/injection"}},
+	{name: "schema: everything fits", file: "guards/schema/schema.go", old: "if err := s.resolved.Validate(v); err != nil {", new: "if err := s.resolved.Validate(v); false {", pkgs: []string{"./guards/schema"}},
+}
