@@ -321,7 +321,7 @@ func FuzzEncodeHeader(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, value string) {
 		if !utf8.ValidString(value) {
-			t.Skip()
+			return // JSON strings are UTF-8
 		}
 		got := EncodeHeader(value)
 		for i := range len(got) {
