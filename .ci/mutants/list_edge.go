@@ -35,6 +35,7 @@ var edgeMutants = []mutant{
 	{name: "backend: the environment names a proxy", file: "proxy/backend/http.go", old: "Proxy:                  nil,", new: "Proxy:                  http.ProxyFromEnvironment,", pkgs: backendTests},
 	{name: "backend: names as they are", file: "proxy/backend/http.go", old: "set(\"Mcp-Name\", EncodeHeader(x.Name))", new: "set(\"Mcp-Name\", x.Name)", pkgs: backendTests},
 	{name: "backend: silence never ends", file: "proxy/backend/http.go", old: "idle := time.AfterFunc(h.opts.IdleTimeout, cancel)", new: "idle := time.AfterFunc(1000*h.opts.IdleTimeout, cancel)", pkgs: backendTests},
+	{name: "backend: a long stream ends", file: "proxy/backend/http.go", old: "idle.Reset(h.opts.IdleTimeout)", new: "_ = idle", pkgs: backendTests},
 	{name: "backend: redirects are followed", file: "proxy/backend/http.go", old: "h.transport.RoundTrip(h.request(ctx, x))", new: "(&http.Client{Transport: h.transport}).Do(h.request(ctx, x))", pkgs: backendTests},
 
 	{name: "audit file: torn lines stay open", file: "proxy/audit/audit.go", old: "\tif last[0] != '\\n' {", new: "\tif false {", pkgs: auditTests},

@@ -254,40 +254,47 @@ func TestCancel(t *testing.T) {
 
 // Silence ends an exchange, length does not: each event starts the clock anew.
 func TestIdleTimeout(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		u, err := NewHTTP(Options{URL: "http://upstream.example/mcp"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer u.Close()
-		u.transport.DialContext = func(context.Context, string, string) (net.Conn, error) {
-			ours, theirs := net.Pipe()
-			go silentServer(theirs)
-			return ours, nil
-		}
-		sink := &taker{}
-		begun := time.Now()
-		err = u.Do(t.Context(), wire.Exchange{Body: []byte("{}"), Call: true}, sink)
-		if took := time.Since(begun); err == nil || took != 3*4*time.Minute+5*time.Minute || len(sink.events) != 3 {
-			t.Errorf("%v after %v and %d events", err, took, len(sink.events))
-		}
-		// The end of the exchange is not the client's doing.
-		if t.Context().Err() != nil || errors.Is(err, ErrTooLarge) {
-			t.Errorf("%v", err)
-		}
-	})
+	for name, row := range map[string]struct {
+		head   bool
+		events int
+	}{"silent from the start": {false, 0}, "silent after its head": {true, 0}, "silent after three events": {true, 3}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				u, err := NewHTTP(Options{URL: "http://upstream.example/mcp"})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer u.Close()
+				u.transport.DialContext = func(context.Context, string, string) (net.Conn, error) {
+					ours, theirs := net.Pipe()
+					go silentServer(theirs, row.head, row.events)
+					return ours, nil
+				}
+				sink := &taker{}
+				begun := time.Now()
+				err = u.Do(t.Context(), wire.Exchange{Body: []byte("{}"), Call: true}, sink)
+				want := time.Duration(row.events)*4*time.Minute + 5*time.Minute
+				if took := time.Since(begun); err == nil || errors.Is(err, ErrTooLarge) || took != want || len(sink.events) != row.events {
+					t.Errorf("%v after %v and %d events, want %v", err, took, len(sink.events), want)
+				}
+			})
+		})
+	}
 }
 
-// silentServer sends three events, four minutes apart, and then nothing more.
-func silentServer(c net.Conn) {
+// silentServer sends a head, then events four minutes apart, and then nothing
+// more.
+func silentServer(c net.Conn, head bool, events int) {
 	defer c.Close()
 	r, err := http.ReadRequest(bufio.NewReader(c))
 	if err != nil {
 		return
 	}
 	_, _ = io.Copy(io.Discard, r.Body)
-	_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
-	for i := range 3 {
+	if head {
+		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+	}
+	for i := range events {
 		time.Sleep(4 * time.Minute)
 		_, _ = fmt.Fprintf(c, "data: %d\n\n", i)
 	}

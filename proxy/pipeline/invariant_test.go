@@ -525,3 +525,39 @@ func TestSessionsAreCounted(t *testing.T) {
 		t.Error("the empty id is a session")
 	}
 }
+
+// A modern client that leaves cancels its call; before 2026-07-28 the call goes on.
+func TestClientLeaves(t *testing.T) {
+	for _, row := range []struct {
+		name      string
+		head      Header
+		params    string
+		cancelled bool
+	}{
+		{"legacy", Header{}, `{"name":"read"}`, false},
+		{"modern", Header{Value: revisionModern, Present: true}, `{"name":"read","_meta":{"` + metaVersion + `":"` + revisionModern + `"}}`, true},
+	} {
+		ctx, leave := context.WithCancel(context.Background())
+		var after error
+		w := newWorld(t, nil)
+		next := w.opts.Upstream
+		w.pipe.opts.Upstream = upstreamFunc(func(ctx context.Context, x wire.Exchange, s wire.Sink) error {
+			if bytes.Contains(x.Body, []byte(reservedID)) {
+				return next.Do(ctx, x, s)
+			}
+			leave()
+			if after = ctx.Err(); after != nil {
+				return after
+			}
+			return next.Do(ctx, x, s)
+		})
+		c, k := message(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":`+row.params+`}`), &kept{}
+		c.Head.Version = row.head
+		c.Head.Method, c.Head.Name = Header{Value: "tools/call", Present: true}, Header{Value: "read", Present: true}
+		w.pipe.Handle(ctx, c, k)
+		if (after != nil) != row.cancelled || (k.answer.Outcome == Allowed) == row.cancelled {
+			t.Errorf("%s: %v, %+v", row.name, after, k.answer)
+		}
+		leave()
+	}
+}

@@ -187,15 +187,33 @@ func readRaw(t *testing.T, conn net.Conn) (int, string) {
 	return resp.StatusCode, string(body)
 }
 
-// Headers above 16 KiB are refused like anything else: in JSON-RPC, and audited.
+// Headers above the limit are refused like anything else: in JSON-RPC, and
+// audited. The whole block counts, line breaks included.
 func TestHeaderLimit(t *testing.T) {
 	t.Parallel()
-	r := start(t, setup{})
-	conn := r.dial(t)
-	fmt.Fprintf(conn, "POST /mcp HTTP/1.1\r\nHost: %s\r\nX-Pad: %s\r\nContent-Length: 0\r\n\r\n", conn.RemoteAddr(), strings.Repeat("x", 24<<10))
-	status, answer := readRaw(t, conn)
-	if status != http.StatusRequestHeaderFieldsTooLarge || !strings.HasPrefix(answer, `{"jsonrpc":"2.0","id":null,"error":{`) {
-		t.Errorf("%d %q, want 431 with a JSON-RPC error", status, answer)
+	for _, limit := range []int{2 << 10, 16 << 10} {
+		extra := "limits: { headers: 2KiB }\n"
+		if limit == 16<<10 {
+			extra = "" // the default
+		}
+		r := start(t, setup{extra: extra})
+		for _, row := range []struct{ size, want int }{
+			{limit - 1, http.StatusOK}, {limit, http.StatusOK}, {limit + 1, http.StatusRequestHeaderFieldsTooLarge}, {limit + 6<<10, http.StatusRequestHeaderFieldsTooLarge},
+		} {
+			r.records()
+			conn := r.dial(t)
+			const body = `{"jsonrpc":"2.0","id":1,"method":"no/such"}`
+			head := fmt.Sprintf("POST /mcp HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\nX-Pad: \r\n\r\n", conn.RemoteAddr(), len(body))
+			head = strings.Replace(head, "X-Pad: ", "X-Pad: "+strings.Repeat("x", row.size-len(head)), 1)
+			_, _ = io.WriteString(conn, head+body)
+			status, answer := readRaw(t, conn)
+			if status != row.want || !strings.HasPrefix(answer, `{"jsonrpc":"2.0","id":1,"error":{`) {
+				t.Errorf("%d of %d bytes: %d %q", row.size, limit, status, answer)
+			}
+			if e := r.outcome(); (e.Reason == "header-size") != (row.want != http.StatusOK) {
+				t.Errorf("%d of %d bytes: record %+v", row.size, limit, e)
+			}
+		}
 	}
 }
 
