@@ -2,6 +2,7 @@ package main
 
 // outputMutants let something of an answer leave unread, or changed too much.
 var outputMutants = []mutant{
+	{name: "output: an enforced guard in observe changes nothing", file: "proxy/sidecar/build.go", old: "\tfor _, m := range s.parts.modes {\n\t\tif m == guards.Enforce {\n\t\t\treturn false", new: "\tfor _, m := range s.parts.modes {\n\t\tif m == guards.Enforce {\n\t\t\treturn true", pkgs: sidecarTests},
 	{name: "output: nothing is inspected", file: "proxy/pipeline/inspect_output.go", old: "if err := o.inspect(); err != nil {\n\t\treturn nil, err\n\t}\n", new: "return m.Raw, nil\n", pkgs: pipelineTests},
 	{name: "output: observe changes messages", file: "proxy/pipeline/inspect_output.go", old: "p.opts.Passive || len(o.patches) == 0", new: "len(o.patches) == 0", pkgs: pipelineTests},
 	{name: "output: unknown members of the message", file: "proxy/pipeline/inspect_output.go", old: "\to.envelope()\n", new: "", pkgs: pipelineTests},
@@ -27,6 +28,7 @@ var outputMutants = []mutant{
 	{name: "output: member names", file: "proxy/pipeline/inspect_output.go", old: "\t\t\to.memberName(t.Member)\n", new: "", pkgs: pipelineTests},
 	{name: "output: members whose name is a secret pass", file: "proxy/pipeline/findings.go", old: "if o.modes[gi] == guards.Enforce && o.err == nil {", new: "if false {", pkgs: pipelineTests},
 	{name: "output: JSON is wrapped", file: "proxy/pipeline/findings.go", old: "\tif json {\n\t\tt.Wrap = guards.WrapOff\n\t}\n", new: "", pkgs: pipelineTests},
+	{name: "output: broken JSON leaves", file: "proxy/pipeline/findings.go", old: "if json && !jsontext.Value(t.Value).IsValid() {", new: "if json && false && !jsontext.Value(t.Value).IsValid() {", pkgs: pipelineTests},
 	{name: "output: findings change nothing", file: "proxy/pipeline/findings.go", old: "t.Value = g.Change(t, found[gi])", new: "_ = g.Change(t, found[gi])", pkgs: pipelineTests},
 	{name: "output: observing guards change", file: "proxy/pipeline/findings.go", old: "\t\tif o.modes[gi] == guards.Enforce {\n\t\t\tenforced", new: "\t\tif o.modes[gi] != guards.Off {\n\t\t\tenforced", pkgs: pipelineTests},
 	{name: "output: no note", file: "proxy/pipeline/findings.go", old: "if o.inText && !structured", new: "if false && !structured", pkgs: pipelineTests},

@@ -78,6 +78,7 @@ var pipelineMutants = []mutant{
 	{name: "inspect-input: tools that do not exist", file: "proxy/pipeline/inspect_input.go", old: "\t\t\treturn unknownTool()\n", new: "", pkgs: pipelineTests},
 	{name: "inspect-input: Mcp-Param headers say something else", file: "proxy/pipeline/inspect_input.go", old: "if err := c.agreeParams(); err != nil {", new: "if err := c.agreeParams(); false {", pkgs: pipelineTests},
 	{name: "inspect-input: Mcp-Param headers are not compared", file: "proxy/pipeline/params.go", old: "if !ok || !samePrimitive(said, body, c.Msg.Nodes[arg].Kind == '0') {", new: "if !ok || said == \"\" && body != \"\" {", pkgs: pipelineTests},
+	{name: "inspect-input: Mcp-Param headers keep what guards replaced", file: "proxy/pipeline/inspect_input.go", old: "return c.rebuildParams(p.opts.Limits.Message)", new: "return nil", pkgs: pipelineTests},
 	{name: "inspect-input: guards do not block", file: "proxy/pipeline/inspect_input.go", old: "\t\tif d.Block != nil {\n\t\t\treturn nil, blocked(", new: "\t\tif false {\n\t\t\treturn nil, blocked(", pkgs: pipelineTests},
 	{name: "inspect-input: an observing guard blocks", file: "proxy/pipeline/inspect_input.go", old: "if mode == guards.Observe {", new: "if false {", pkgs: pipelineTests},
 	{name: "inspect-input: constants of guards are not used", file: "proxy/pipeline/inspect_input.go", old: "edits = append(edits, d.Edits...)", new: "_ = d.Edits", pkgs: pipelineTests},

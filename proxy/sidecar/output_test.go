@@ -218,6 +218,17 @@ func TestOutputBlocked(t *testing.T) {
 			})
 		}
 	}
+	t.Run("JSON that would break", func(t *testing.T) {
+		pem := "-----BEGIN RSA " + "PRIVATE KEY-----"
+		r := start(t, setup{inventory: demoInventory, upstream: jsonBody(response("$ID", `{"content":[{"type":"text","text":"{\"k\":\"`+pem+`\\nMIIE\"}"}]}`))})
+		g := r.do(r.update(modern, "1"))
+		if strings.Contains(string(g.body), "MIIE") || !json.Valid(g.body) {
+			t.Errorf("%s", g.body)
+		}
+		if e := r.outcome(); e.Outcome != "blocked" || e.Rule != "unredactable" {
+			t.Errorf("record %+v, answer %s", e, g.body)
+		}
+	})
 	t.Run("schema that still fits", func(t *testing.T) {
 		r := start(t, setup{inventory: inventory(`{"type":"object","properties":{"k":{"type":"string"}},"required":["k"]}`),
 			upstream: jsonBody(enclose(`{"content":[],"structuredContent":{"k":"KEY"}}`))})

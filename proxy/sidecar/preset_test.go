@@ -72,6 +72,23 @@ func TestObserveRecords(t *testing.T) {
 	}
 }
 
+// One guard can be enforced where the preset only observes.
+func TestObserveWithOneGuard(t *testing.T) {
+	t.Parallel()
+	for name, s := range map[string]setup{
+		"everywhere":  {extra: "guards: { secrets: enforce }\n"},
+		"in one tool": {tools: "\n  docs/update_document: { guards: { secrets: enforce } }\n"},
+	} {
+		s.preset, s.inventory, s.upstream = "observe", demoInventory, text(order+" "+key)
+		r := start(t, s)
+		g := r.do(r.update(modern, "1"))
+		if e := r.outcome(); strings.Contains(string(g.body), key) || strings.Contains(string(g.body), "untrusted_content") ||
+			!slices.Equal(e.Findings, []string{keyLabel}) || !slices.Contains(e.Would, "injection: ignore-previous-instructions") {
+			t.Errorf("%s: %s, record %+v", name, g.body, e)
+		}
+	}
+}
+
 // Authentication, message checks and sessions are enforced in observe as well.
 func TestObserveStillAuthenticates(t *testing.T) {
 	t.Parallel()

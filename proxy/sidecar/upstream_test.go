@@ -293,6 +293,41 @@ func TestParamHeaders(t *testing.T) {
 
 func (f refusal) at(stage string) refusal { f.stage = stage; return f }
 
+// What is mirrored is what is forwarded: after a guard has put its constant in
+// the place of the client's value, the header says the constant too.
+func TestParamHeadersAreRebuilt(t *testing.T) {
+	t.Parallel()
+	r := start(t, setup{upstream: text("done"), inventory: `[
+		{"name":"render_document","annotations":{"readOnlyHint":true},"inputSchema":{"type":"object","properties":{"format":{"type":"string","x-mcp-header":"Format"},"n":{"type":"integer","x-mcp-header":"N"}}}},
+		{"name":"create_document","inputSchema":{"type":"object","properties":{"created_by":{"type":"string","x-mcp-header":"Creator"}}}}]`})
+	a := toolCall(modern, r.token("alice"), "1", "render_document", `{"format":"short","n":7.0}`).with("Mcp-Param-Format", "short").with("Mcp-Param-N", "7")
+	if g := r.do(a); g.status != http.StatusOK {
+		t.Fatalf("%d %s", g.status, g.body)
+	}
+	if h := r.up.last().header; h.Get("Mcp-Param-Format") != "words" || h.Get("Mcp-Param-N") != "7" {
+		t.Errorf("the upstream sees %v", h)
+	}
+	a = toolCall(modern, r.token("alice"), "1", "create_document", `{"created_by":"mallory"}`).with("Mcp-Param-Creator", "mallory")
+	if g := r.do(a); g.status != http.StatusOK || r.up.last().header.Get("Mcp-Param-Creator") != "alice" {
+		t.Errorf("%d %s, the upstream sees %v", g.status, g.body, r.up.last().header)
+	}
+}
+
+// Errors of the upstream's protocol keep their status, so that clients can fall
+// back; its own faults become ours.
+func TestStatusOfUpstreamErrors(t *testing.T) {
+	t.Parallel()
+	r := start(t, setup{inventory: demoInventory})
+	for upstream, want := range map[int]int{200: 200, 400: 400, 404: 404, 409: 409, 429: 429, 500: 502, 503: 502} {
+		for _, rev := range bothRevisions {
+			r.up.answerWith(always(upstream, "application/json", `{"jsonrpc":"2.0","id":$ID,"error":{"code":-32601,"message":"no such method"}}`))
+			if g := r.do(r.update(rev, "1")); g.status != want || string(g.body) != `{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"no such method"}}` {
+				t.Errorf("%s, %d: %d %s, want %d", rev, upstream, g.status, g.body, want)
+			}
+		}
+	}
+}
+
 // A modern client that closes its request cancels it; before 2026-07-28 that
 // takes a notification, and the call goes on.
 func TestClientGoesAway(t *testing.T) {
