@@ -140,5 +140,6 @@ func ignoreDone(err error) error {
 type keeper struct{ answer *pipeline.Answer }
 
 func (k *keeper) Session(string)            {}
+func (k *keeper) Open(bool)                 {}
 func (k *keeper) Event(wire.Event) error    { return nil }
 func (k *keeper) Answer(a *pipeline.Answer) { k.answer = a }

@@ -222,6 +222,14 @@ type sink struct {
 // Session implements [pipeline.Sink].
 func (s *sink) Session(id string) { s.w.Header().Set("Mcp-Session-Id", id) }
 
+// Open implements [pipeline.Sink].
+func (s *sink) Open(atOnce bool) {
+	if atOnce {
+		s.startStream()
+		_ = s.rc.Flush()
+	}
+}
+
 // Event implements [pipeline.Sink].
 func (s *sink) Event(ev wire.Event) error {
 	s.startStream()

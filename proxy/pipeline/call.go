@@ -50,6 +50,7 @@ type Head struct {
 	Version, Method, Name Header
 	Params                map[string][]string // Mcp-Param-* by canonical name
 	Session               string              // Mcp-Session-Id
+	LastEvent             string              // Last-Event-ID
 	Authorization         []string            // every value of the header
 	QueryToken            bool                // a token stood in the query
 }

@@ -269,6 +269,8 @@ type refuser struct{ s *answerSink }
 
 func (r *refuser) Session(string) {}
 
+func (r *refuser) Open(bool) {}
+
 func (r *refuser) Event(wire.Event) error { return errors.New("nothing is relayed here") }
 
 func (r *refuser) Answer(a *Answer) {

@@ -72,6 +72,7 @@ type kept struct {
 }
 
 func (k *kept) Session(id string) { k.session = id }
+func (k *kept) Open(bool)         {}
 func (k *kept) Event(ev wire.Event) error {
 	k.events = append(k.events, string(ev.Data))
 	return k.onEvent

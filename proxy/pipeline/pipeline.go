@@ -50,6 +50,10 @@ type Recorder interface {
 // opened, if any, then any number of events, then one answer.
 type Sink interface {
 	Session(id string)
+	// Open says that the answer is a stream, before its first message. At once
+	// means that it may stay silent for long, so that its beginning must not wait
+	// for one.
+	Open(atOnce bool)
 	Event(ev wire.Event) error
 	Answer(a *Answer)
 }

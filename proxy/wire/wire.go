@@ -68,6 +68,13 @@ type Exchange struct {
 	Name    string   // Mcp-Name, decoded; empty sends none
 	Params  []Header // Mcp-Param-*
 	Session string   // the upstream's own session id; empty sends none
+	// LastEvent is the id of the last event that was received, for Watch: the
+	// upstream sends what came after it (MCP 2025-11-25, basic/transports,
+	// "Resumability and Redelivery"). Empty sends none.
+	LastEvent string
+	// Owner tells principals apart for upstreams that keep a process for each. It
+	// is a key of this process and never leaves it.
+	Owner string
 }
 
 // Reply is how an upstream took an exchange, before any message of the answer.
