@@ -66,6 +66,8 @@ type Pipeline struct {
 	quota     quota
 	calls     inFlight
 	flights   flights
+	draining  context.Context // done when streams that only wait should end
+	drain     context.CancelFunc
 	closing   context.Context
 	close     context.CancelFunc
 }
@@ -75,13 +77,19 @@ func New(o Options) *Pipeline {
 	o = o.withDefaults()
 	p := &Pipeline{opts: o, sessions: newSessions(o.Limits.Sessions, o.Now)}
 	p.inventory = newInventory(p.fetchTools, o.Now)
+	p.draining, p.drain = context.WithCancel(context.Background())
 	p.closing, p.close = context.WithCancel(context.Background())
 	return p
 }
 
+// Drain ends the streams on which clients only wait for news, so that the calls
+// in flight have the time that is left to finish. It returns at once.
+func (p *Pipeline) Drain() { p.drain() }
+
 // Close ends the calls that outlive their client's connection, and waits for a
 // while until every call has been recorded.
 func (p *Pipeline) Close() {
+	p.drain()
 	p.close()
 	p.calls.wait(closeTime)
 }
