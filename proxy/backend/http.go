@@ -79,7 +79,10 @@ func NewHTTP(o Options) (*HTTP, error) {
 }
 
 // Close drops idle connections.
-func (h *HTTP) Close() { h.transport.CloseIdleConnections() }
+func (h *HTTP) Close() error {
+	h.transport.CloseIdleConnections()
+	return nil
+}
 
 // Do carries x to the upstream and hands the answer to sink. Errors wrap
 // ErrTransport, ErrTooLarge, or are the sink's own or the context's.

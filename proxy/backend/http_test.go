@@ -66,7 +66,7 @@ func upstream(t *testing.T, o Options, h http.HandlerFunc) *HTTP {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(u.Close)
+	t.Cleanup(func() { _ = u.Close() })
 	return u
 }
 
@@ -264,7 +264,7 @@ func TestIdleTimeout(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				defer u.Close()
+				defer func() { _ = u.Close() }()
 				u.transport.DialContext = func(context.Context, string, string) (net.Conn, error) {
 					ours, theirs := net.Pipe()
 					go silentServer(theirs, row.head, row.events)

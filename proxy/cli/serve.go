@@ -28,8 +28,9 @@ func serveCommand(io Streams) *cobra.Command {
 Flags are stronger than the environment (SIDECAR_LISTEN, SIDECAR_PRESET,
 SIDECAR_PUBLIC_URL, SIDECAR_STATE_DIR), which is stronger than the file.
 
-The address is printed to stdout once it answers, as one line:
+Each address is printed to stdout once it answers, as a line of its own:
   mcp-sidecar listening on http://127.0.0.1:8811/mcp
+With several upstreams in the file each has its own, /NAME/mcp.
 What is enforced, observed and off is printed to stderr.`,
 		Example: `  mcp-sidecar serve -c sidecar.yaml
   mcp-sidecar serve --upstream http://127.0.0.1:3001/mcp --preset observe --insecure-no-auth`,
@@ -65,7 +66,9 @@ func serve(c *cobra.Command, f serveFlags, io Streams) error {
 		return exit(ExitFailure, err)
 	}
 	s.Summary(io.Err)
-	_, _ = fmt.Fprintf(io.Out, "mcp-sidecar listening on %s\n", s.URL())
+	for _, url := range s.URLs() {
+		_, _ = fmt.Fprintf(io.Out, "mcp-sidecar listening on %s\n", url)
+	}
 	return ended(s.Serve(c.Context()))
 }
 

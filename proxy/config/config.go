@@ -50,9 +50,9 @@ type Config struct {
 	// Auth says who may call. Nil means that callers cannot be authenticated,
 	// which Validate allows only with InsecureNoAuth.
 	Auth *Auth `json:"auth,omitempty" jsonschema:"How callers are authenticated. Without it the sidecar does not start, unless --insecure-no-auth is passed."`
-	// Upstreams are the guarded MCP servers by name. This build serves exactly
-	// one; empty is refused.
-	Upstreams map[string]Upstream `json:"upstreams" jsonschema:"The guarded MCP servers by name. Exactly one."`
+	// Upstreams are the guarded MCP servers by name. The only one answers at /mcp,
+	// several answer at /NAME/mcp each. Empty is refused.
+	Upstreams map[string]Upstream `json:"upstreams" jsonschema:"The guarded MCP servers by name. The only one answers at /mcp, several at /NAME/mcp each."`
 	// Policy says which role may do what. Nil means the preset's built-in policy;
 	// a given one always means default deny.
 	Policy *Policy `json:"policy,omitempty" jsonschema:"Which role may do what. A given policy denies by default; without one the preset's built-in policy applies."`

@@ -259,13 +259,10 @@ func (d *decoder) mapping(path string, n ast.Node, v reflect.Value) bool {
 		return false
 	}
 	m := reflect.MakeMapWithSize(v.Type(), len(entries))
-	for i, e := range entries {
+	for _, e := range entries {
 		if strings.ContainsFunc(e.key, unicode.IsControl) {
 			d.report(e.at, e.path, "must not hold a control character")
 			continue
-		}
-		if i > 0 && v.Type() == reflect.TypeFor[map[string]Upstream]() {
-			d.report(e.at, e.path, "a second upstream is not built yet")
 		}
 		element := reflect.New(v.Type().Elem()).Elem()
 		d.value(e.path, e.value, element)

@@ -141,7 +141,7 @@ var constraints = map[reflect.Type]func(*jsonschema.Schema){
 	reflect.TypeFor[Config](): func(s *jsonschema.Schema) {
 		one := 1
 		s.Properties["version"].Enum = []any{1}
-		s.Properties["upstreams"].MinProperties, s.Properties["upstreams"].MaxProperties = &one, &one
+		s.Properties["upstreams"].MinProperties = &one
 		s.Properties["upstreams"].PropertyNames = &jsonschema.Schema{Pattern: upstreamName.String()}
 		tool := strings.TrimSuffix(upstreamName.String(), "$") + "/" + strings.TrimPrefix(toolName.String(), "^")
 		s.Properties["tools"].PropertyNames = &jsonschema.Schema{Pattern: tool}

@@ -45,7 +45,6 @@ func TestWithoutFile(t *testing.T) {
 		{"no listener", func(c *Config) { c.Listen = "" }, "must be host:port, such as 127.0.0.1:8811 (listen)"},
 		{"no upstream", func(c *Config) { c.Upstreams = nil }, "is required: name the server to guard (upstreams)"},
 		{"no limits", func(c *Config) { c.Limits.Depth = 0 }, "must be from 8 to 512 (limits.depth)"},
-		{"two upstreams", func(c *Config) { c.Upstreams["fs"] = Upstream{URL: "https://fs.example/mcp"} }, "a second upstream is not built yet (upstreams)"},
 		{"preset without name", func(c *Config) { c.Preset = 9 }, "must be one of balanced, observe, strict (preset)"},
 		{"mode without name", func(c *Config) { c.Guards.Secrets = 9 }, "must be one of off, observe, enforce (guards.secrets)"},
 		{"address without value", func(c *Config) { c.DNS.Hosts = map[string][]netip.Addr{"a.example": {{}}} }, `must be an IP address without zone (dns.hosts["a.example"][0])`},

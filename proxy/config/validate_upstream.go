@@ -10,11 +10,8 @@ import (
 )
 
 func (c *Config) checkUpstreams(k *checker) {
-	switch {
-	case len(c.Upstreams) == 0:
+	if len(c.Upstreams) == 0 {
 		k.lacks("upstreams", "is required: name the server to guard")
-	case len(c.Upstreams) > 1:
-		k.lacks("upstreams", "a second upstream is not built yet")
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Upstreams)) {
 		path := child("upstreams", name)

@@ -13,18 +13,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/modelcontextprotocol/go-sdk/auth"
-	"github.com/modelcontextprotocol/go-sdk/oauthex"
-
 	"mcp-sidecar/proxy/pipeline"
 	"mcp-sidecar/proxy/wire"
 )
-
-// Path is where the MCP endpoint answers.
-const Path = "/mcp"
-
-// MetadataPath is where RFC 9728 section 3.1 puts the metadata of a resource.
-const MetadataPath = "/.well-known/oauth-protected-resource"
 
 // Timeouts of one HTTP request. There is none for the whole of an answer, which
 // may be a stream.
@@ -35,34 +26,24 @@ const (
 
 // Options configure a Handler.
 type Options struct {
-	Pipeline *pipeline.Pipeline
-	Hosts    []string // accepted Host values: host, or host:port
-	Origins  []string // accepted Origin values
+	Endpoints []Endpoint
+	Hosts     []string // accepted Host values: host, or host:port
+	Origins   []string // accepted Origin values
 	// MaxHeaders bounds the header block of a request, in bytes. Zero does not.
 	MaxHeaders int
-	// Metadata is the protected-resource metadata that challenges point to. Nil
-	// where nobody is authenticated.
-	Metadata *oauthex.ProtectedResourceMetadata
-	// MetadataURL is the address of that document, built from the configured
-	// public URL and never from a request.
-	MetadataURL string
 }
 
-// Handler serves the MCP endpoint and the metadata document.
+// Handler serves the MCP endpoints and their metadata documents.
 type Handler struct {
-	opts     Options
-	hosts    map[string]bool
-	origins  map[string]bool
-	metadata http.Handler
+	opts    Options
+	routes  routes
+	hosts   map[string]bool
+	origins map[string]bool
 }
 
 // NewHandler returns a handler for o.
 func NewHandler(o Options) *Handler {
-	h := &Handler{opts: o, hosts: set(o.Hosts), origins: set(o.Origins)}
-	if o.Metadata != nil {
-		h.metadata = auth.ProtectedResourceMetadataHandler(o.Metadata)
-	}
-	return h
+	return &Handler{opts: o, routes: newRoutes(o.Endpoints), hosts: set(o.Hosts), origins: set(o.Origins)}
 }
 
 func set(values []string) map[string]bool {
@@ -77,29 +58,21 @@ func set(values []string) map[string]bool {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rc := http.NewResponseController(w)
 	_ = rc.SetReadDeadline(time.Now().Add(readTime))
-	if r.URL.Path == Path {
-		h.serveMCP(w, r, rc)
+	path := routed(r)
+	if e := h.routes.endpoints[path]; e != nil {
+		h.serveMCP(w, r, rc, e)
 		return
 	}
 	// A deadline outlives its request on the connection, so whoever writes sets one.
 	_ = rc.SetWriteDeadline(time.Now().Add(writeTime))
-	switch r.URL.Path {
-	case MetadataPath, MetadataPath + Path:
-		if h.metadata != nil {
-			h.metadata.ServeHTTP(w, r)
-			return
-		}
-		notFound(w)
-	default:
-		notFound(w)
+	if document := h.routes.metadata[path]; document != nil {
+		document.ServeHTTP(w, r)
+		return
 	}
+	h.routes.notFound(w)
 }
 
-func notFound(w http.ResponseWriter) {
-	writeJSON(w, http.StatusNotFound, []byte(`{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"nothing here; the MCP endpoint is `+Path+`"}}`))
-}
-
-func (h *Handler) serveMCP(w http.ResponseWriter, r *http.Request, rc *http.ResponseController) {
+func (h *Handler) serveMCP(w http.ResponseWriter, r *http.Request, rc *http.ResponseController, e *Endpoint) {
 	in := &body{r: r.Body, rc: rc, read: r.ContentLength == 0}
 	c := &pipeline.Call{
 		Transport: "http",
@@ -108,7 +81,7 @@ func (h *Handler) serveMCP(w http.ResponseWriter, r *http.Request, rc *http.Resp
 		Verb:      verb(r.Method),
 		Refused:   h.refusal(r),
 	}
-	h.opts.Pipeline.Handle(r.Context(), c, &sink{w: w, rc: rc, in: in, metadata: h.opts.MetadataURL})
+	e.Pipeline.Handle(r.Context(), c, &sink{w: w, rc: rc, in: in, metadata: e.MetadataURL})
 }
 
 func verb(method string) wire.Verb {

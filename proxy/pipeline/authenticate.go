@@ -22,7 +22,7 @@ func (p *Pipeline) authenticate(ctx context.Context, c *Call) error {
 	if c.Era == Modern || c.Head.Session == "" {
 		return nil // 2026-07-28 has no sessions; the header is ignored there
 	}
-	session, version := p.sessions.find(c.Head.Session, c.Principal.Key())
+	session, version := p.sessions.find(c.Head.Session, c.Principal.Key(), p.opts.Server)
 	if c.Session = session; session == nil {
 		return unknownSession()
 	}

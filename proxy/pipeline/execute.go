@@ -122,7 +122,7 @@ func (s *answerSink) openSession(upstream string) {
 	if c.method == nil || !c.method.opensSession || upstream == "" {
 		return
 	}
-	c.Session = s.p.sessions.open(c.Principal.Key(), upstream)
+	c.Session = s.p.sessions.open(c.Principal.Key(), s.p.opts.Server, upstream)
 	c.holdsSession = false // the place is filled
 	c.out.Session(c.Session.ID)
 }

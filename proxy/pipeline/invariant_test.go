@@ -508,7 +508,7 @@ func TestSessionsAreCounted(t *testing.T) {
 		t.Fatal("b has no place of its own")
 	}
 	s.unreserve("b")
-	one, two := s.open("a", "up-1"), s.open("a", "up-2")
+	one, two := s.open("a", "docs", "up-1"), s.open("a", "docs", "up-2")
 	if one.ID == two.ID || len(one.ID) < 26 {
 		t.Errorf("ids %q and %q", one.ID, two.ID)
 	}
@@ -522,7 +522,7 @@ func TestSessionsAreCounted(t *testing.T) {
 	if len(s.count) != 0 || len(s.byID) != 0 {
 		t.Errorf("left: %v %v", s.count, s.byID)
 	}
-	if found, _ := s.find("", ""); found != nil {
+	if found, _ := s.find("", "", ""); found != nil {
 		t.Error("the empty id is a session")
 	}
 }

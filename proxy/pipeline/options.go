@@ -49,6 +49,9 @@ type Options struct {
 	Upstream      Upstream
 	Recorder      Recorder
 	Limits        Limits
+	// Shared is what the pipelines of one sidecar count together. Nil means that
+	// there is only this one.
+	Shared *Shared
 
 	Input  []guards.Input         // in order
 	Output []guards.Output        // in order
@@ -73,9 +76,30 @@ type Options struct {
 	After func(time.Duration, func())
 }
 
+// Shared counts what a principal holds over all pipelines that were given it:
+// open sessions and calls in flight. Bounds that each server had for itself would
+// multiply with their number.
+type Shared struct {
+	sessions *sessions
+	quota    quota
+}
+
+// NewShared returns an empty Shared. Only the sessions of l are looked at here:
+// at most that many of one principal are open, each with the server that it was
+// opened with. A nil clock is the system's.
+func NewShared(l Limits, now func() time.Time) *Shared {
+	if now == nil {
+		now = time.Now
+	}
+	return &Shared{sessions: newSessions(l.Sessions, now)}
+}
+
 func (o Options) withDefaults() Options {
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Shared == nil {
+		o.Shared = NewShared(o.Limits, o.Now)
 	}
 	if o.After == nil {
 		o.After = func(d time.Duration, f func()) { time.AfterFunc(d, f) }

@@ -63,7 +63,7 @@ type Pipeline struct {
 	opts      Options
 	sessions  *sessions
 	inventory *inventory
-	quota     quota
+	quota     *quota
 	calls     inFlight
 	flights   flights
 	draining  context.Context // done when streams that only wait should end
@@ -75,7 +75,7 @@ type Pipeline struct {
 // New returns a pipeline for one upstream.
 func New(o Options) *Pipeline {
 	o = o.withDefaults()
-	p := &Pipeline{opts: o, sessions: newSessions(o.Limits.Sessions, o.Now)}
+	p := &Pipeline{opts: o, sessions: o.Shared.sessions, quota: &o.Shared.quota}
 	p.inventory = newInventory(p.fetchTools, o.Now)
 	p.draining, p.drain = context.WithCancel(context.Background())
 	p.closing, p.close = context.WithCancel(context.Background())

@@ -21,11 +21,14 @@ type Session struct {
 	Upstream string // the upstream's id; never shown to a client
 	version  string // negotiated revision; empty until the upstream's answer has named it
 	owner    string
+	server   string // whose pipeline opened it
 	opened   time.Time
 	active   int // messages being handled
 	used     time.Time
 }
 
+// sessions are those of every pipeline that shares them: the cap is per principal,
+// whatever the server.
 type sessions struct {
 	max int // per principal
 	now func() time.Time
@@ -40,13 +43,13 @@ func newSessions(max int, now func() time.Time) *sessions {
 	return &sessions{max: max, now: now, byID: map[string]*Session{}, count: map[string]int{}}
 }
 
-// find returns owner's session id and its revision, or nil. Sessions of others and sessions that
-// do not exist look the same.
-func (t *sessions) find(id, owner string) (*Session, string) {
+// find returns owner's session id at server and its revision, or nil. Sessions of
+// others, sessions with another server and sessions that do not exist look the same.
+func (t *sessions) find(id, owner, server string) (*Session, string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s := t.byID[id]
-	if s == nil || s.owner != owner {
+	if s == nil || s.owner != owner || s.server != server {
 		return nil, ""
 	}
 	now := t.now()
@@ -119,11 +122,11 @@ func (t *sessions) sweep(now time.Time) {
 
 // open turns a reserved place into a session. The id has at least 128 bits from
 // crypto/rand.
-func (t *sessions) open(owner, upstream string) *Session {
+func (t *sessions) open(owner, server, upstream string) *Session {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := t.now()
-	s := &Session{ID: rand.Text(), Upstream: upstream, owner: owner, opened: now, used: now}
+	s := &Session{ID: rand.Text(), Upstream: upstream, owner: owner, server: server, opened: now, used: now}
 	t.byID[s.ID] = s
 	return s
 }

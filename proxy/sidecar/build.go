@@ -7,8 +7,6 @@ import (
 	"net/url"
 	"os"
 	"slices"
-	"strings"
-	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/oauthex"
 
@@ -16,40 +14,31 @@ import (
 	"mcp-sidecar/guards/command"
 	"mcp-sidecar/guards/consent"
 	"mcp-sidecar/guards/injection"
-	"mcp-sidecar/guards/schema"
 	"mcp-sidecar/guards/secrets"
 	"mcp-sidecar/guards/ssrf"
 	"mcp-sidecar/policy"
 	"mcp-sidecar/proxy/audit"
-	"mcp-sidecar/proxy/backend"
 	"mcp-sidecar/proxy/config"
 	"mcp-sidecar/proxy/front"
 	"mcp-sidecar/proxy/identity"
 	"mcp-sidecar/proxy/pipeline"
-	"mcp-sidecar/proxy/wire"
 )
 
 // parts are what the summary wants to know beside the configuration.
 type parts struct {
-	name      string // the upstream's
 	policy    *policy.Engine
+	catalog   *policy.Catalog
 	auditFile string
 	modes     map[string]guards.Mode
 }
 
 // build makes every part, innermost first.
 func (s *Sidecar) build() error {
-	for name := range s.cfg.Upstreams {
-		s.parts.name = name
-	}
 	engine, err := s.buildPolicy()
 	if err != nil {
 		return err
 	}
-	s.parts.policy = engine
-	if err := s.buildUpstream(); err != nil {
-		return err
-	}
+	s.parts.policy, s.parts.catalog, s.parts.modes = engine, s.catalog(), s.modes()
 	verifier, err := s.buildVerifier()
 	if err != nil {
 		return err
@@ -57,8 +46,14 @@ func (s *Sidecar) build() error {
 	if err := s.openAudit(); err != nil {
 		return err
 	}
-	s.buildPipeline(verifier)
-	return nil
+	confirm := s.needsConfirm()
+	return s.buildEndpoints(shared{
+		verifier: verifier,
+		counts:   pipeline.NewShared(s.pipelineLimits(), s.opts.Now),
+		input:    s.inputGuards(confirm),
+		output:   outputGuards(),
+		confirm:  confirm,
+	})
 }
 
 func (s *Sidecar) buildPolicy() (*policy.Engine, error) {
@@ -77,23 +72,6 @@ func (s *Sidecar) buildPolicy() (*policy.Engine, error) {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	return engine, nil
-}
-
-func (s *Sidecar) buildUpstream() error {
-	u := s.cfg.Upstreams[s.parts.name]
-	o := backend.Options{URL: u.URL, MaxResult: int(s.cfg.Limits.Result), IdleTimeout: time.Duration(s.cfg.Limits.CallIdleTimeout)}
-	if u.Credential.Kind == config.CredentialHeader {
-		secret, err := s.readSecret(u.Credential.File)
-		if err != nil {
-			return err
-		}
-		o.Credential = backend.Credential{Header: u.Credential.HeaderName(), Value: identity.NewSecret(u.Credential.HeaderPrefix() + secret)}
-	}
-	var err error
-	if s.upstream, err = backend.NewHTTP(o); err != nil {
-		return fmt.Errorf("%w: %w", ErrConfig, err)
-	}
-	return nil
 }
 
 // buildVerifier returns nil where everybody is anonymous.
@@ -135,49 +113,6 @@ func redact(text string) string {
 	clean, _ := secrets.Redact(text)
 	return clean
 }
-
-func (s *Sidecar) buildPipeline(verifier pipeline.Authenticator) {
-	limits := s.cfg.Limits
-	s.parts.modes = s.modes()
-	needs := s.needsConfirm()
-	s.pipeline = pipeline.New(pipeline.Options{
-		Server:        s.parts.name,
-		Authenticator: verifier,
-		Policy:        s.parts.policy,
-		Authorization: presetMode(s.cfg.Preset),
-		PerCaller:     s.cfg.Policy != nil,
-		Catalog:       s.catalog(),
-		Rules:         s.rules(),
-		Upstream:      s.upstream,
-		Recorder:      s.audit,
-		Limits: pipeline.Limits{
-			RequestBody: int64(limits.RequestBody),
-			Message:     wire.Limits{Depth: limits.Depth, Keys: limits.Keys, Values: requestValues(limits.Keys)},
-			// A list of many tools has more members than any request may have.
-			Answer:         wire.Limits{Depth: limits.Depth, Keys: wire.DefaultLimits.Values},
-			Tools:          limits.Tools,
-			ToolDefinition: int(limits.ToolDefinition),
-			Sessions:       limits.SessionsPerPrincipal,
-			Concurrent:     limits.ConcurrentCallsPerPrincipal,
-		},
-		Input:        s.inputGuards(needs),
-		Output:       []guards.Output{secrets.New(), injection.New()},
-		Modes:        s.parts.modes,
-		Passive:      s.passive(),
-		NeedsConfirm: needs,
-		Confirm:      pipeline.Property{Name: consent.Argument, Schema: []byte(consent.PropertySchema)},
-		Note:         injection.Note,
-		Validate:     schema.Validate,
-		Redact:       redact,
-		Log:          s.log,
-		Now:          s.opts.Now,
-		After:        s.opts.After,
-	})
-}
-
-// requestValues bounds the values of a request, array elements included: guards
-// are shown each of them.
-func requestValues(keys int) int { return max(4*keys, 1<<14) }
 
 // inputGuards are in the order in which they run; the one that may ask the DNS
 // comes last.
@@ -265,27 +200,6 @@ func toolModes(g config.ToolGuards) map[string]guards.Mode {
 	return own
 }
 
-// passive says whether no message is changed at all: the observe preset, unless
-// somebody asked for a guard to enforce all the same.
-func (s *Sidecar) passive() bool {
-	if s.cfg.Preset != config.PresetObserve {
-		return false
-	}
-	for _, m := range s.parts.modes {
-		if m == guards.Enforce {
-			return false
-		}
-	}
-	for _, t := range s.cfg.Tools {
-		for _, m := range toolModes(t.Guards) {
-			if m == guards.Enforce {
-				return false
-			}
-		}
-	}
-	return true
-}
-
 func (s *Sidecar) catalog() *policy.Catalog {
 	entries := map[string]policy.Entry{}
 	for tool, t := range s.cfg.Tools {
@@ -294,57 +208,34 @@ func (s *Sidecar) catalog() *policy.Catalog {
 	return policy.NewCatalog(entries)
 }
 
-func (s *Sidecar) rules() map[string]pipeline.ToolRule {
-	rules := map[string]pipeline.ToolRule{}
-	for tool, t := range s.cfg.Tools {
-		_, name, _ := strings.Cut(tool, "/")
-		var inject []string
-		for arg := range t.InjectArgs {
-			inject = append(inject, arg)
-		}
-		slices.Sort(inject)
-		rules[name] = pipeline.ToolRule{
-			Hide: t.Hide, Wrap: wrap(t.Wrap), TrustedBlocks: t.TrustedBlocks, Source: t.Source,
-			InjectSubject: inject, Guards: toolModes(t.Guards),
-		}
-	}
-	return rules
-}
-
-func wrap(w config.Wrap) guards.Wrap {
-	switch w {
-	case config.WrapAlways:
-		return guards.WrapAlways
-	case config.WrapOff:
-		return guards.WrapOff
-	}
-	return guards.WrapFlagged
-}
-
 // handler is the client side, once the listener's address is known.
 func (s *Sidecar) handler() http.Handler {
 	public := s.cfg.PublicURL
 	if public == "" {
 		public = "http://" + s.listener.Addr().String()
 	}
-	o := front.Options{Pipeline: s.pipeline, Hosts: slices.Clone(s.cfg.AllowedHosts), Origins: s.cfg.AllowedOrigins, MaxHeaders: int(s.cfg.Limits.Headers)}
+	o := front.Options{Hosts: slices.Clone(s.cfg.AllowedHosts), Origins: s.cfg.AllowedOrigins, MaxHeaders: int(s.cfg.Limits.Headers)}
 	if u, err := url.Parse(public); err == nil {
 		o.Hosts = append(o.Hosts, u.Host)
 	}
-	if s.cfg.Auth != nil {
-		o.MetadataURL = public + front.MetadataPath + front.Path
-		o.Metadata = s.metadata(public + front.Path)
+	for _, e := range s.endpoints {
+		f := front.Endpoint{Path: e.path, Pipeline: e.pipeline}
+		if s.cfg.Auth != nil {
+			f.MetadataURL = public + front.MetadataPath + e.path
+			f.Metadata = s.metadata(public+e.path, e)
+		}
+		o.Endpoints = append(o.Endpoints, f)
 	}
 	return front.NewHandler(o)
 }
 
-// metadata is the protected-resource metadata document (RFC 9728 section 2).
-func (s *Sidecar) metadata(resource string) *oauthex.ProtectedResourceMetadata {
+// metadata is the protected-resource metadata document of e (RFC 9728 section 2).
+func (s *Sidecar) metadata(resource string, e *endpoint) *oauthex.ProtectedResourceMetadata {
 	m := &oauthex.ProtectedResourceMetadata{Resource: resource, BearerMethodsSupported: []string{"header"}}
 	for _, i := range s.cfg.Auth.Introspection {
 		m.AuthorizationServers = append(m.AuthorizationServers, i.Issuer)
 	}
-	for _, t := range s.cfg.Tools {
+	for _, t := range e.tools {
 		m.ScopesSupported = append(m.ScopesSupported, t.Scopes...)
 	}
 	slices.Sort(m.ScopesSupported)

@@ -56,6 +56,7 @@ func (c *clock) advance(d time.Duration) {
 type setup struct {
 	upstream   http.HandlerFunc // what answers anything but the inventory; nil is a trap
 	inventory  string           // JSON array of tools; empty makes tools/list a trap too
+	others     map[string]setup // further servers by name, of which upstream and inventory count
 	introspect http.HandlerFunc // instead of the demo issuer
 	policy     string           // instead of demoPolicy
 	tools      string           // YAML below "tools:", instead of demoTools
@@ -111,8 +112,10 @@ type rig struct {
 	sidecar   *Sidecar
 	clock     *clock
 	issuer    *issuer.Issuer
-	up        *fakeUpstream
-	url       string
+	up        *fakeUpstream            // docs
+	ups       map[string]*fakeUpstream // all of them by name
+	url       string                   // of the first endpoint
+	base      string                   // of the listener
 	issuerURL string
 	auditLog  string
 	stderr    *buffer
@@ -154,6 +157,10 @@ func start(t testing.TB, s setup) *rig {
 		},
 	}
 	r.up = newFakeUpstream(t, s)
+	r.ups = map[string]*fakeUpstream{"docs": r.up}
+	for name, other := range s.others {
+		r.ups[name] = newFakeUpstream(t, other)
+	}
 	cfg := r.config(s)
 	if s.now == nil {
 		s.now = r.clock.Now
@@ -168,7 +175,7 @@ func start(t testing.TB, s setup) *rig {
 	if err := r.sidecar.Listen(); err != nil {
 		t.Fatal(err)
 	}
-	r.url = r.sidecar.URL()
+	r.url, r.base = r.sidecar.URL(), "http://"+r.sidecar.listener.Addr().String()
 	ctx, cancel := context.WithCancel(context.Background())
 	r.cancel = cancel
 	go func() { r.done <- r.sidecar.Serve(ctx) }()
@@ -217,14 +224,18 @@ func (r *rig) config(s setup) *config.Config {
 	if !strings.Contains(s.extra, "audit:") {
 		s.extra += "\naudit: { file: audit.jsonl }\n"
 	}
+	upstreams := ""
+	for name, up := range r.ups {
+		upstreams += fmt.Sprintf("  %s: { url: %q, credential: { kind: header, file: service.token } }\n", name, up.url())
+	}
 	text := fmt.Sprintf(`version: 1
 preset: %s
 listen: 127.0.0.1:0
 upstreams:
-  docs: { url: %q, credential: { kind: header, file: service.token } }
+%s
 state_dir: %q
 %s
-`, s.preset, r.up.url(), dir, s.extra)
+`, s.preset, upstreams, dir, s.extra)
 	if !s.open {
 		text += fmt.Sprintf(`
 auth:

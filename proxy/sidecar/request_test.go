@@ -10,7 +10,7 @@ import (
 // ask is one HTTP request.
 type ask struct {
 	method string // POST unless said otherwise
-	path   string // /mcp unless said otherwise
+	path   string // of the first endpoint unless said otherwise
 	host   string
 	header http.Header
 	body   string
@@ -108,7 +108,7 @@ func (r *rig) send(ctx context.Context, a ask) (*http.Response, error) {
 	}
 	target := r.url
 	if a.path != "" {
-		target = strings.TrimSuffix(r.url, "/mcp") + a.path
+		target = r.base + a.path
 	}
 	req, err := http.NewRequestWithContext(ctx, a.method, target, strings.NewReader(a.body))
 	if err != nil {

@@ -17,10 +17,7 @@ import (
 
 	"mcp-sidecar/guards/ssrf"
 	"mcp-sidecar/proxy/audit"
-	"mcp-sidecar/proxy/backend"
 	"mcp-sidecar/proxy/config"
-	"mcp-sidecar/proxy/front"
-	"mcp-sidecar/proxy/pipeline"
 )
 
 // ErrConfig says that the configuration names something that is not usable: a
@@ -41,15 +38,14 @@ type Options struct {
 
 // Sidecar is one running instance. Build it with New, then Listen, then Serve.
 type Sidecar struct {
-	cfg      *config.Config
-	opts     Options
-	log      *slog.Logger
-	audit    *audit.Writer
-	upstream *backend.HTTP
-	pipeline *pipeline.Pipeline
-	listener net.Listener
-	server   *http.Server
-	parts    parts
+	cfg       *config.Config
+	opts      Options
+	log       *slog.Logger
+	audit     *audit.Writer
+	endpoints []*endpoint // by name
+	listener  net.Listener
+	server    *http.Server
+	parts     parts
 }
 
 // New builds a sidecar from cfg, which must be valid. It reads the files that
@@ -70,7 +66,7 @@ func New(cfg *config.Config, o Options) (*Sidecar, error) {
 	return s, nil
 }
 
-// Listen opens the MCP endpoint.
+// Listen opens the listener of the MCP endpoints.
 func (s *Sidecar) Listen() error {
 	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", s.cfg.Listen)
 	if err != nil {
@@ -90,8 +86,18 @@ func (s *Sidecar) Listen() error {
 	return nil
 }
 
-// URL is the address of the MCP endpoint, once Listen has returned.
-func (s *Sidecar) URL() string { return "http://" + s.listener.Addr().String() + front.Path }
+// URL is the address of the first MCP endpoint, once Listen has returned.
+func (s *Sidecar) URL() string { return s.URLs()[0] }
+
+// URLs are the addresses of all MCP endpoints, in the order of their servers'
+// names, once Listen has returned.
+func (s *Sidecar) URLs() []string {
+	var urls []string
+	for _, e := range s.endpoints {
+		urls = append(urls, "http://"+s.listener.Addr().String()+e.path)
+	}
+	return urls
+}
 
 // Serve answers until ctx ends, then lets calls in flight finish for a while.
 func (s *Sidecar) Serve(ctx context.Context) error {
@@ -127,16 +133,11 @@ func (s *Sidecar) Close() error {
 }
 
 func (s *Sidecar) closeParts() error {
-	if s.pipeline != nil {
-		s.pipeline.Close()
-	}
-	if s.upstream != nil {
-		s.upstream.Close()
-	}
+	err := s.closeEndpoints()
 	if s.audit != nil {
-		return s.audit.Close()
+		err = errors.Join(err, s.audit.Close())
 	}
-	return nil
+	return err
 }
 
 // readSecret reads a credential from a file. White space around it is dropped:

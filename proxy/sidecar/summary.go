@@ -21,22 +21,25 @@ var notBuilt = []string{"terminal", "marker write-back", "input secrets", "quara
 // Summary tells a person what is enforced, what is only observed, and what is
 // off. It holds no secret and is meant for stderr.
 func (s *Sidecar) Summary(w io.Writer) {
-	u := s.cfg.Upstreams[s.parts.name]
-	lines := []string{
-		fmt.Sprintf("mcp-sidecar: preset %s, in front of %s (%s)", s.cfg.Preset, s.parts.name, u.URL),
-		"  callers        " + s.callers(),
-		"  upstream       " + s.credential(u),
-		"  policy         " + s.policyLine(),
-		"  enforced       " + s.list(guards.Enforce, "message checks", "session binding", "credential replacement"),
-		"  only observed  " + s.list(guards.Observe),
-		"  off            " + s.list(guards.Off, notBuilt...),
-		"  audit          " + s.auditLine(),
+	lines := []string{"mcp-sidecar: preset " + s.cfg.Preset.String() + ", in front of " + s.servers()}
+	lines = append(lines, "  callers        "+s.callers())
+	for _, e := range s.endpoints {
+		lines = append(lines, "  upstream       "+s.upstreamLine(e))
 	}
+	lines = append(lines,
+		"  policy         "+s.policyLine(),
+		"  enforced       "+s.list(guards.Enforce, "message checks", "session binding", "credential replacement"),
+		"  only observed  "+s.list(guards.Observe),
+		"  off            "+s.list(guards.Off, notBuilt...),
+		"  audit          "+s.auditLine(),
+	)
 	if s.parts.modes[consent.Name] == guards.Enforce {
 		lines = append(lines, "  note           confirm mode is not consent: a model can set confirm=true by itself")
 	}
-	if u.AllowPlaintext {
-		lines = append(lines, "  warning        allow_plaintext: the service credential travels unencrypted to another host")
+	for _, e := range s.endpoints {
+		if s.cfg.Upstreams[e.name].AllowPlaintext {
+			lines = append(lines, "  warning        upstreams."+e.name+".allow_plaintext: the service credential travels unencrypted to another host")
+		}
 	}
 	_, _ = fmt.Fprintln(w, strings.Join(lines, "\n"))
 }
@@ -52,7 +55,25 @@ func (s *Sidecar) callers() string {
 	return "bearer tokens for " + strings.Join(s.cfg.Auth.Audience, ", ") + ", introspected at " + strings.Join(issuers, ", ")
 }
 
-func (s *Sidecar) credential(u config.Upstream) string {
+// servers names what is guarded: the server and its address, or how many there are.
+func (s *Sidecar) servers() string {
+	if len(s.endpoints) > 1 {
+		return fmt.Sprintf("%d servers", len(s.endpoints))
+	}
+	e := s.endpoints[0]
+	return fmt.Sprintf("%s (%s)", e.name, s.cfg.Upstreams[e.name].URL)
+}
+
+// upstreamLine says how one server is reached. Among several it begins with which.
+func (s *Sidecar) upstreamLine(e *endpoint) string {
+	u := s.cfg.Upstreams[e.name]
+	if len(s.endpoints) > 1 {
+		return fmt.Sprintf("%s at %s (%s): %s", e.name, e.path, u.URL, credential(u))
+	}
+	return credential(u)
+}
+
+func credential(u config.Upstream) string {
 	if u.Credential.Kind == config.CredentialNone {
 		return "no credential is sent; the caller's never is"
 	}

@@ -1,0 +1,209 @@
+package sidecar
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"mcp-sidecar/guards"
+	"mcp-sidecar/guards/consent"
+	"mcp-sidecar/guards/injection"
+	"mcp-sidecar/guards/schema"
+	"mcp-sidecar/guards/secrets"
+	"mcp-sidecar/proxy/backend"
+	"mcp-sidecar/proxy/config"
+	"mcp-sidecar/proxy/front"
+	"mcp-sidecar/proxy/identity"
+	"mcp-sidecar/proxy/pipeline"
+	"mcp-sidecar/proxy/wire"
+)
+
+// upstream is a guarded server, however it is reached.
+type upstream interface {
+	pipeline.Upstream
+	// Ready says whether the server answers, or why it does not.
+	Ready(ctx context.Context) error
+	// Close ends what is still open towards the server.
+	Close() error
+}
+
+// endpoint is a path of the sidecar and everything behind it: the pipeline that
+// decides, and the server that it protects.
+type endpoint struct {
+	name     string                 // the server's in configuration, policy and records
+	path     string                 // where clients find it
+	tools    map[string]config.Tool // by bare name
+	upstream upstream
+	pipeline *pipeline.Pipeline
+}
+
+// shared are the parts that every endpoint uses: rules, identities and records do
+// not depend on the server, and limits per principal hold over all of them.
+type shared struct {
+	verifier pipeline.Authenticator // nil where everybody is anonymous
+	counts   *pipeline.Shared
+	input    []guards.Input
+	output   []guards.Output
+	confirm  func(*guards.Call) bool
+}
+
+// buildEndpoints makes one endpoint for each configured server.
+func (s *Sidecar) buildEndpoints(sh shared) error {
+	names := slices.Sorted(maps.Keys(s.cfg.Upstreams))
+	for _, name := range names {
+		u, err := s.buildBackend(name, s.cfg.Upstreams[name])
+		if err != nil {
+			return err
+		}
+		e := &endpoint{name: name, path: front.Path, tools: s.toolsOf(name), upstream: u}
+		if len(names) > 1 {
+			e.path = front.PathOf(name)
+		}
+		s.endpoints = append(s.endpoints, e) // before anything can fail, so that it is closed
+		e.pipeline = s.buildPipeline(e, sh)
+	}
+	return nil
+}
+
+// buildBackend makes the way to the server called name.
+func (s *Sidecar) buildBackend(name string, u config.Upstream) (upstream, error) {
+	o := backend.Options{URL: u.URL, MaxResult: int(s.cfg.Limits.Result), IdleTimeout: time.Duration(s.cfg.Limits.CallIdleTimeout)}
+	if u.Credential.Kind == config.CredentialHeader {
+		secret, err := s.readSecret(u.Credential.File)
+		if err != nil {
+			return nil, err
+		}
+		o.Credential = backend.Credential{Header: u.Credential.HeaderName(), Value: identity.NewSecret(u.Credential.HeaderPrefix() + secret)}
+	}
+	h, err := backend.NewHTTP(o)
+	if err != nil {
+		return nil, fmt.Errorf("%w: upstreams.%s: %w", ErrConfig, name, err)
+	}
+	return h, nil
+}
+
+func (s *Sidecar) buildPipeline(e *endpoint, sh shared) *pipeline.Pipeline {
+	return pipeline.New(pipeline.Options{
+		Server:        e.name,
+		Authenticator: sh.verifier,
+		Policy:        s.parts.policy,
+		Authorization: presetMode(s.cfg.Preset),
+		PerCaller:     s.cfg.Policy != nil,
+		Catalog:       s.parts.catalog,
+		Rules:         rules(e.tools),
+		Upstream:      e.upstream,
+		Recorder:      s.audit,
+		Limits:        s.pipelineLimits(),
+		Shared:        sh.counts,
+		Input:         sh.input,
+		Output:        sh.output,
+		Modes:         s.parts.modes,
+		Passive:       s.passive(e.tools),
+		NeedsConfirm:  sh.confirm,
+		Confirm:       pipeline.Property{Name: consent.Argument, Schema: []byte(consent.PropertySchema)},
+		Note:          injection.Note,
+		Validate:      schema.Validate,
+		Redact:        redact,
+		Log:           s.log.With("upstream", e.name),
+		Now:           s.opts.Now,
+		After:         s.opts.After,
+	})
+}
+
+func (s *Sidecar) pipelineLimits() pipeline.Limits {
+	limits := s.cfg.Limits
+	return pipeline.Limits{
+		RequestBody: int64(limits.RequestBody),
+		Message:     wire.Limits{Depth: limits.Depth, Keys: limits.Keys, Values: requestValues(limits.Keys)},
+		// A list of many tools has more members than any request may have.
+		Answer:         wire.Limits{Depth: limits.Depth, Keys: wire.DefaultLimits.Values},
+		Tools:          limits.Tools,
+		ToolDefinition: int(limits.ToolDefinition),
+		Sessions:       limits.SessionsPerPrincipal,
+		Concurrent:     limits.ConcurrentCallsPerPrincipal,
+	}
+}
+
+// requestValues bounds the values of a request, array elements included: guards
+// are shown each of them.
+func requestValues(keys int) int { return max(4*keys, 1<<14) }
+
+// toolsOf are the configured tools of one server, by bare name.
+func (s *Sidecar) toolsOf(server string) map[string]config.Tool {
+	own := map[string]config.Tool{}
+	for key, t := range s.cfg.Tools {
+		if of, name, _ := strings.Cut(key, "/"); of == server {
+			own[name] = t
+		}
+	}
+	return own
+}
+
+// rules are what the pipeline wants to know of tools.
+func rules(tools map[string]config.Tool) map[string]pipeline.ToolRule {
+	rules := map[string]pipeline.ToolRule{}
+	for name, t := range tools {
+		rules[name] = pipeline.ToolRule{
+			Hide: t.Hide, Wrap: wrap(t.Wrap), TrustedBlocks: t.TrustedBlocks, Source: t.Source,
+			InjectSubject: slices.Sorted(maps.Keys(t.InjectArgs)), Guards: toolModes(t.Guards),
+		}
+	}
+	return rules
+}
+
+func wrap(w config.Wrap) guards.Wrap {
+	switch w {
+	case config.WrapAlways:
+		return guards.WrapAlways
+	case config.WrapOff:
+		return guards.WrapOff
+	}
+	return guards.WrapFlagged
+}
+
+// passive says whether no message is changed at all: the observe preset, unless
+// somebody asked for a guard to enforce all the same.
+func (s *Sidecar) passive(tools map[string]config.Tool) bool {
+	if s.cfg.Preset != config.PresetObserve {
+		return false
+	}
+	for _, m := range s.parts.modes {
+		if m == guards.Enforce {
+			return false
+		}
+	}
+	for _, t := range tools {
+		for _, m := range toolModes(t.Guards) {
+			if m == guards.Enforce {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// outputGuards are in the order in which they run: what is redacted is not
+// wrapped again.
+func outputGuards() []guards.Output { return []guards.Output{secrets.New(), injection.New()} }
+
+// closeEndpoints ends the calls of every pipeline at the same time, then what they
+// were made over.
+func (s *Sidecar) closeEndpoints() error {
+	var wait sync.WaitGroup
+	for _, e := range s.endpoints {
+		if e.pipeline != nil {
+			wait.Go(e.pipeline.Close)
+		}
+	}
+	wait.Wait()
+	var errs []error
+	for _, e := range s.endpoints {
+		errs = append(errs, e.upstream.Close())
+	}
+	return errors.Join(errs...)
+}
