@@ -156,11 +156,7 @@ func start(t testing.TB, s setup) *rig {
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 	}
-	r.up = newFakeUpstream(t, s)
-	r.ups = map[string]*fakeUpstream{"docs": r.up}
-	for name, other := range s.others {
-		r.ups[name] = newFakeUpstream(t, other)
-	}
+	r.startUpstreams(s)
 	cfg := r.config(s)
 	if s.now == nil {
 		s.now = r.clock.Now
@@ -181,6 +177,14 @@ func start(t testing.TB, s setup) *rig {
 	go func() { r.done <- r.sidecar.Serve(ctx) }()
 	t.Cleanup(r.stop)
 	return r
+}
+
+func (r *rig) startUpstreams(s setup) {
+	r.up = newFakeUpstream(r.t, s)
+	r.ups = map[string]*fakeUpstream{"docs": r.up}
+	for name, other := range s.others {
+		r.ups[name] = newFakeUpstream(r.t, other)
+	}
 }
 
 func (r *rig) stop() {

@@ -293,7 +293,7 @@ func TestCloseTwice(t *testing.T) {
 		t.Errorf("second Close: %v", err)
 	}
 	fresh := &rig{t: t, clock: r.clock, stderr: &buffer{}, answers: &buffer{}, tokens: map[string]string{}}
-	fresh.up = newFakeUpstream(t, setup{})
+	fresh.startUpstreams(setup{})
 	s, err := New(fresh.config(setup{}), Options{})
 	if err != nil {
 		t.Fatal(err)
