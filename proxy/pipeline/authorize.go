@@ -43,10 +43,7 @@ func (p *Pipeline) reserveSession(c *Call) bool {
 func (c *Call) subject() string { return "user:" + c.Principal.Subject }
 
 func (p *Pipeline) authorizeTool(c *Call) error {
-	entry, catalogued := p.opts.Catalog.Lookup(p.opts.Server, c.Target)
-	if !catalogued {
-		entry = policy.Default(p.opts.Server, c.Target)
-	}
+	entry, catalogued := p.entry(aTool, c.Target)
 	c.Entry, c.rule = entry, p.opts.Rules[c.Target]
 	err := p.judge(c, catalogued)
 	if err == nil || p.opts.Authorization == guards.Enforce {
@@ -77,17 +74,3 @@ func (p *Pipeline) judge(c *Call, catalogued bool) error {
 }
 
 func resourceName(e policy.Entry) string { return e.Permission.Object }
-
-// visible says whether a listed tool may be shown to c's principal: as a call of
-// it would be decided, except that a missing scope never hides (a step-up must
-// stay possible).
-func (p *Pipeline) visible(c *Call, tool string) bool {
-	if p.opts.Rules[tool].Hide {
-		return false
-	}
-	entry, ok := p.opts.Catalog.Lookup(p.opts.Server, tool)
-	if !ok {
-		entry = policy.Default(p.opts.Server, tool)
-	}
-	return p.opts.Policy.Decide(c.subject(), entry.Permission).Allowed
-}

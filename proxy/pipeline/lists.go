@@ -22,7 +22,7 @@ func (o *output) toolList() error {
 	}
 	o.learn(list)
 	hidden := func(t int) bool {
-		return p.opts.Authorization == guards.Enforce && !p.visible(o.c, m.Text(m.Member(t, "name")))
+		return p.opts.Authorization == guards.Enforce && !p.visible(o.c, aTool, m.Text(m.Member(t, "name")))
 	}
 	cuts := m.Edit(list, hidden)
 	for t := range m.Children(list) {
