@@ -9,7 +9,7 @@ var (
 
 // edgeMutants weaken the HTTP halves, the audit file and the wiring.
 var edgeMutants = []mutant{
-	{name: "front: any Host", file: "proxy/front/http.go", old: "case !h.hostAllowed(r):", new: "case false:", pkgs: frontTests},
+	{name: "front: any Host", file: "proxy/front/http.go", old: "case !h.hosts.Allow(r):", new: "case false:", pkgs: frontTests},
 	{name: "front: any Origin", file: "proxy/front/http.go", old: "case !h.originAllowed(r):", new: "case false:", pkgs: frontTests},
 	{name: "front: several Origins", file: "proxy/front/origin.go", old: "return len(values) == 1 && h.origins", new: "return len(values) >= 1 && h.origins", pkgs: frontTests},
 	{name: "front: an empty Origin is none", file: "proxy/front/origin.go", old: "\tif !present {", new: "\tif !present || values[0] == \"\" {", pkgs: frontTests},

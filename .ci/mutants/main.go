@@ -85,7 +85,7 @@ func choose(pattern string) ([]mutant, error) {
 	}
 	seen := map[string]bool{}
 	var selected []mutant
-	for _, m := range slices.Concat(wireMutants, pipelineMutants, outputMutants, callerMutants, edgeMutants, guardMutants) {
+	for _, m := range slices.Concat(wireMutants, pipelineMutants, outputMutants, callerMutants, edgeMutants, lifeMutants, guardMutants) {
 		if seen[m.name] {
 			return nil, fmt.Errorf("two mutants are called %q", m.name)
 		}

@@ -37,13 +37,13 @@ type Options struct {
 type Handler struct {
 	opts    Options
 	routes  routes
-	hosts   map[string]bool
+	hosts   Hosts
 	origins map[string]bool
 }
 
 // NewHandler returns a handler for o.
 func NewHandler(o Options) *Handler {
-	return &Handler{opts: o, routes: newRoutes(o.Endpoints), hosts: set(o.Hosts), origins: set(o.Origins)}
+	return &Handler{opts: o, routes: newRoutes(o.Endpoints), hosts: NewHosts(o.Hosts...), origins: set(o.Origins)}
 }
 
 func set(values []string) map[string]bool {
@@ -73,13 +73,20 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *Handler) serveMCP(w http.ResponseWriter, r *http.Request, rc *http.ResponseController, e *Endpoint) {
+	refused := h.refusal(r)
+	h.share(w, r)
+	if refused == nil && isPreflight(r) {
+		_ = rc.SetWriteDeadline(time.Now().Add(writeTime))
+		answerPreflight(w, r)
+		return
+	}
 	in := &body{r: r.Body, rc: rc, read: r.ContentLength == 0}
 	c := &pipeline.Call{
 		Transport: "http",
 		Head:      head(r),
 		Body:      pipeline.Body{Reader: in, Size: r.ContentLength},
 		Verb:      verb(r.Method),
-		Refused:   h.refusal(r),
+		Refused:   refused,
 	}
 	e.Pipeline.Handle(r.Context(), c, &sink{w: w, rc: rc, in: in, metadata: e.MetadataURL})
 }
@@ -145,12 +152,14 @@ func (h *Handler) refusal(r *http.Request) *pipeline.Rejection {
 	case h.opts.MaxHeaders > 0 && headerBytes(r) > h.opts.MaxHeaders:
 		return &pipeline.Rejection{Outcome: pipeline.Limited, Code: pipeline.CodeSize, Reason: "header-size", Status: http.StatusRequestHeaderFieldsTooLarge,
 			Public: "the request headers exceed the size limit"}
-	case !h.hostAllowed(r):
+	case !h.hosts.Allow(r):
 		return &pipeline.Rejection{Outcome: pipeline.ProtocolRejected, Code: pipeline.CodeOrigin, Reason: "host", Status: http.StatusForbidden,
 			Public: "this Host is not served; add it to allowed_hosts, or set public_url"}
 	case !h.originAllowed(r):
 		return &pipeline.Rejection{Outcome: pipeline.ProtocolRejected, Code: pipeline.CodeOrigin, Reason: "origin", Status: http.StatusForbidden,
 			Public: "this Origin is not allowed; add it to allowed_origins"}
+	case isPreflight(r):
+		return nil
 	case r.Method != http.MethodPost && r.Method != http.MethodDelete:
 		return &pipeline.Rejection{Outcome: pipeline.ProtocolRejected, Code: pipeline.CodeMethod, Reason: "http-method", Status: http.StatusMethodNotAllowed,
 			Allow: "POST, DELETE", Public: "this HTTP method is not served here"}

@@ -7,17 +7,24 @@ import (
 	"strings"
 )
 
-// hostAllowed guards against DNS rebinding: a web page whose name has been
-// re-pointed at this machine reaches us with that name in Host (MCP 2026-07-28,
+// Hosts are the names under which something is served, beside the address of its
+// listener: host, or host:port, in lower case.
+type Hosts map[string]bool
+
+// NewHosts returns the set of names.
+func NewHosts(names ...string) Hosts { return set(names) }
+
+// Allow guards against DNS rebinding: a web page whose name has been re-pointed
+// at this machine reaches us with that name in Host (MCP 2026-07-28,
 // basic/transports/streamable-http, "Security & Endpoint"). Forwarding headers
 // are never looked at.
-func (h *Handler) hostAllowed(r *http.Request) bool {
+func (h Hosts) Allow(r *http.Request) bool {
 	host := strings.ToLower(r.Host)
 	name := host
 	if n, _, err := net.SplitHostPort(host); err == nil {
 		name = n
 	}
-	if h.hosts[host] || h.hosts[name] {
+	if h[host] || h[name] {
 		return true
 	}
 	return isOwnAddress(r, host)
@@ -37,6 +44,9 @@ func isOwnAddress(r *http.Request, host string) bool {
 	name, port, err := net.SplitHostPort(host)
 	if err != nil {
 		name, port = host, "80"
+		if r.TLS != nil {
+			port = "443"
+		}
 	}
 	if port != portOf(own) {
 		return false

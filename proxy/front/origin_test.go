@@ -16,10 +16,10 @@ func addr(s string) net.Addr {
 	return a
 }
 
-// TestHostAllowed: which Host reaches a handler, by the address that the
+// TestHosts: which Host reaches a handler, by the address that the
 // connection came in on.
-func TestHostAllowed(t *testing.T) {
-	h := NewHandler(Options{Hosts: []string{"sidecar.example", "Other.example:8443", "[2001:db8::1]:443"}})
+func TestHosts(t *testing.T) {
+	h := NewHosts("sidecar.example", "Other.example:8443", "[2001:db8::1]:443")
 	for _, row := range []struct {
 		host, local string
 		want        bool
@@ -65,16 +65,23 @@ func TestHostAllowed(t *testing.T) {
 		r.Host = row.host
 		r.Header.Set("X-Forwarded-Host", "sidecar.example")
 		r = r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, addr(row.local)))
-		if got := h.hostAllowed(r); got != row.want {
+		if got := h.Allow(r); got != row.want {
 			t.Errorf("Host %q at %s: %v, want %v", row.host, row.local, got, row.want)
 		}
 	}
+	for host, want := range map[string]bool{"10.0.0.5": true, "10.0.0.5:443": true, "10.0.0.5:80": false} {
+		r := httptest.NewRequest(http.MethodPost, "https://"+host+"/mcp", nil)
+		r = r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, addr("10.0.0.5:443")))
+		if got := h.Allow(r); got != want {
+			t.Errorf("Host %q over TLS: %v, want %v", host, got, want)
+		}
+	}
 	r := httptest.NewRequest(http.MethodPost, "/mcp", nil)
-	if r.Host = "127.0.0.1:8811"; h.hostAllowed(r) {
+	if r.Host = "127.0.0.1:8811"; h.Allow(r) {
 		t.Error("a connection without an address has a Host of its own")
 	}
 	r = r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, net.Addr(&net.UnixAddr{Name: "/x", Net: "unix"})))
-	if h.hostAllowed(r) {
+	if h.Allow(r) {
 		t.Error("a connection without an IP address has a Host of its own")
 	}
 }
