@@ -14,7 +14,7 @@ RACE     := $(if $(and $(CC_FOUND),$(filter 1,$(CGO))),-race,)
 FUZZTIME ?= 10s
 
 .DEFAULT_GOAL := help
-.PHONY: help build scenarios test check format vet lint bench fuzz mutants clean
+.PHONY: help build scenarios test check format vet lint bench fuzz mutants conformance clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,7 +30,7 @@ scenarios: build ## run the attacks directly and through the sidecar
 
 test: ## run the whole test suite (with the race detector when a C compiler is there)
 	@$(if $(RACE),true,echo "no C compiler: the tests run without the race detector")
-	$(GO) test $(RACE) -count=1 -shuffle=on ./...
+	$(GO) test $(RACE) -count=1 -shuffle=on ./... ./.ci/conformance
 
 check: format vet lint test ## format, vet, lint and test
 
@@ -39,12 +39,12 @@ format: ## fail when a file is not formatted
 	if [ -n "$$out" ]; then echo "not formatted (run gofmt -w):"; echo "$$out"; exit 1; fi
 
 vet: ## run go vet, also for Windows and macOS
-	$(GO) vet ./... ./.ci/mutants
+	$(GO) vet ./... ./.ci/mutants ./.ci/conformance
 	CGO_ENABLED=0 GOOS=windows $(GO) build -o /dev/null ./proxy
 	CGO_ENABLED=0 GOOS=darwin $(GO) build -o /dev/null ./proxy
 
 lint: ## run golangci-lint in its pinned version (downloads and builds it once)
-	$(GO) run $(GOLANGCI) run ./... ./.ci/mutants
+	$(GO) run $(GOLANGCI) run ./... ./.ci/mutants ./.ci/conformance
 
 bench: build ## measure the sidecar against no proxy and a plain reverse proxy
 	$(GO) build -trimpath -o $(BIN)/bench ./bench
@@ -60,6 +60,9 @@ fuzz: ## run every fuzz target for FUZZTIME (default 10s)
 
 mutants: ## remove one check at a time and see the suite turn red
 	$(GO) run ./.ci/mutants
+
+conformance: ## compare with and without the sidecar: the official suite, npm servers (needs npm)
+	$(GO) run ./.ci/conformance
 
 clean: ## remove bin/
 	rm -rf $(BIN)
