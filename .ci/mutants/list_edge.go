@@ -63,6 +63,11 @@ var edgeMutants = []mutant{
 	{name: "wiring: no request limit", file: "proxy/sidecar/endpoint.go", old: "RequestBody: int64(limits.RequestBody),", new: "RequestBody: 1 << 30,", pkgs: sidecarTests},
 	{name: "wiring: strict asks for no confirmation", file: "proxy/sidecar/build.go", old: "return c.Destructive || strict && !c.ReadOnly", new: "return c.Destructive || strict && false", pkgs: sidecarTests},
 	{name: "wiring: destructive tools ask for no confirmation", file: "proxy/sidecar/build.go", old: "return c.Destructive || strict && !c.ReadOnly", new: "return strict && !c.ReadOnly", pkgs: sidecarTests},
+	{name: "several: paths are decoded", file: "proxy/front/route.go", old: "return r.URL.EscapedPath()", new: "return r.URL.Path", pkgs: sidecarTests},
+	{name: "several: one metadata document for all", file: "proxy/front/route.go", old: "if len(endpoints) == 1 {", new: "if len(endpoints) > 0 {", pkgs: sidecarTests},
+	{name: "several: each server counts for itself", file: "proxy/sidecar/endpoint.go", old: "Shared:        sh.counts,", new: "", pkgs: sidecarTests},
+	{name: "several: one set of rules", file: "proxy/sidecar/endpoint.go", old: "of == server {", new: "of != \"\" {", pkgs: sidecarTests},
+	{name: "several: one server's name in policy and records", file: "proxy/sidecar/endpoint.go", old: "Server:        e.name,", new: "Server:        s.endpoints[0].name,", pkgs: sidecarTests},
 	{name: "wiring: metadata from nowhere", file: "proxy/sidecar/build.go", old: "f.MetadataURL = public + front.MetadataPath + e.path", new: "f.MetadataURL = \"\"", pkgs: sidecarTests},
 	{name: "wiring: a secret of several lines", file: "proxy/sidecar/sidecar.go", old: ` || strings.ContainsAny(secret, "\r\n\x00")`, new: "", pkgs: sidecarTests},
 }

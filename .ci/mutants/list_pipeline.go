@@ -55,6 +55,7 @@ var pipelineMutants = []mutant{
 	{name: "credential: it is sent back as an id", file: "proxy/pipeline/answer.go", old: "c.carries(string(id)) ||", new: "", pkgs: pipelineTests},
 
 	{name: "session: anybody's", file: "proxy/pipeline/session.go", old: "s == nil || s.owner != owner", new: "s == nil", pkgs: pipelineTests},
+	{name: "session: any server's", file: "proxy/pipeline/session.go", old: " || s.server != server", new: "", pkgs: pipelineTests},
 	{name: "session: no idle end", file: "proxy/pipeline/session.go", old: "now.Sub(s.used) > sessionIdle ||", new: "", pkgs: pipelineTests},
 	{name: "session: no absolute end", file: "proxy/pipeline/session.go", old: "|| now.Sub(s.opened) > sessionAbsolute", new: "", pkgs: pipelineTests},
 	{name: "session: no cap", file: "proxy/pipeline/session.go", old: "\tif t.count[owner] >= t.max {\n\t\treturn false\n\t}\n", new: "", pkgs: pipelineTests},

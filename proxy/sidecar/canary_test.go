@@ -139,8 +139,12 @@ func (r *rig) leaks(token string) map[string]int {
 		r.t.Fatal(err)
 	}
 	found := map[string]int{}
+	upstreams := ""
+	for _, u := range r.ups {
+		upstreams += u.everything()
+	}
 	for where, text := range map[string]string{
-		"the upstream": r.up.everything(), "the audit file": string(file), "the log": r.stderr.String(), "an answer": r.answers.String(),
+		"an upstream": upstreams, "the audit file": string(file), "the log": r.stderr.String(), "an answer": r.answers.String(),
 	} {
 		if n := leaked(text, token); n > 0 {
 			found[where] = n

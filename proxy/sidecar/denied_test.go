@@ -2,6 +2,7 @@ package sidecar
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -35,6 +36,7 @@ type refusal struct {
 	allow     string
 	data      string // a member that error.data must hold, as JSON
 	empty     bool   // no body at all
+	path      string // where it was asked; denied fills it in
 }
 
 // category is a family of denials that share a cause and a rig.
@@ -86,13 +88,14 @@ func TestDenied(t *testing.T) {
 func (r *rig) denied(t *testing.T, d denial, rev, id string) {
 	t.Helper()
 	a := d.ask(r, rev, id)
-	touched := len(r.up.seen())
+	touched := r.touched()
 	r.records()
 	g := r.do(a)
-	if n := len(r.up.seen()) - touched; n != 0 {
-		t.Errorf("the upstream was reached %d times", n)
+	if n := r.touched() - touched; n != 0 {
+		t.Errorf("an upstream was reached %d times", n)
 	}
 	want := d.refusal
+	want.path, _, _ = strings.Cut(cmp.Or(a.path, "/mcp"), "?")
 	if want.legacy != 0 && rev == legacy {
 		want.status = want.legacy
 	}
@@ -131,7 +134,7 @@ func (r *rig) checkHeaders(t *testing.T, g got, want refusal) {
 	t.Helper()
 	challenge := ""
 	if want.challenge != "" {
-		metadata := strings.TrimSuffix(r.url, "/mcp") + "/.well-known/oauth-protected-resource/mcp"
+		metadata := r.base + "/.well-known/oauth-protected-resource" + want.path
 		challenge = "Bearer " + strings.ReplaceAll(want.challenge, "$META", `resource_metadata="`+metadata+`"`)
 	}
 	for name, value := range map[string]string{

@@ -30,7 +30,13 @@ func toolsResult(members, list string) http.HandlerFunc {
 // listed returns the names that who sees.
 func (r *rig) listed(rev, who string) []string {
 	r.t.Helper()
-	g := r.do(request(rev, r.token(who), "1", "tools/list", ""))
+	return r.toolNames(request(rev, r.token(who), "1", "tools/list", ""))
+}
+
+// toolNames returns the names in the answer to a.
+func (r *rig) toolNames(a ask) []string {
+	r.t.Helper()
+	g := r.do(a)
 	var m struct {
 		Result struct {
 			Tools []struct{ Name string }

@@ -94,6 +94,15 @@ func (u *fakeUpstream) seen() []received {
 	return append([]received(nil), u.calls...)
 }
 
+// touched counts the requests that reached any server, without those for the
+// inventory.
+func (r *rig) touched() (n int) {
+	for _, u := range r.ups {
+		n += len(u.seen())
+	}
+	return n
+}
+
 // listings returns the requests for the inventory.
 func (u *fakeUpstream) listings() []received {
 	u.mu.Lock()
