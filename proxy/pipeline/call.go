@@ -28,6 +28,13 @@ func (d Direction) String() string {
 	return [...]string{"client", "upstream"}[d]
 }
 
+// Transports of a client. Over stdio a message has no headers: what they would
+// say stands in its body.
+const (
+	HTTP  = "http"
+	Stdio = "stdio"
+)
+
 // Era is the family of protocol revisions that a message follows.
 type Era uint8
 
@@ -72,6 +79,7 @@ type Call struct {
 	Head      Head
 	Body      Body
 	Refused   *Rejection // front's own refusal: it runs the list like any other, to be audited
+	Forwarded func()     // called once, when the message is about to reach the upstream; may be nil
 
 	Msg     *wire.Message
 	Era     Era

@@ -27,6 +27,9 @@ func (p *Pipeline) execute(ctx context.Context, c *Call) error {
 	if c.isRequest() {
 		defer p.flights.add(c.flightKey(c.Msg.ID), cancel)()
 	}
+	if c.Forwarded != nil {
+		c.Forwarded()
+	}
 	start := p.opts.Now()
 	err := p.opts.Upstream.Do(ctx, p.exchange(c), &answerSink{p: p, c: c, ctx: ctx})
 	c.waited = p.since(start)
