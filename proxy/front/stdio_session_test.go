@@ -178,7 +178,7 @@ func TestStdioStream(t *testing.T) {
 				same(t, d.String(), k.noted()[3:], want...)
 			}
 		}
-		after(5*time.Second-1)(d)
+		after(5*time.Second - 1)(d)
 		after(1, "watch after b @s")(d)
 		after(10*time.Second-1, "watch after b @s")(d)
 		after(1, "watch after b @s", "watch after b @s")(d)

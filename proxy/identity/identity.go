@@ -64,6 +64,10 @@ func (p Principal) Expired(now time.Time) bool {
 // Anonymous is everybody, where authentication is switched off.
 func Anonymous() Principal { return Principal{Issuer: "none", Subject: "anonymous"} }
 
+// Local is the user of this machine who started the sidecar; uid is the system's
+// name for him.
+func Local(uid string) Principal { return Principal{Issuer: "none", Subject: "local:" + uid} }
+
 // Refusal says why a credential was not accepted. Both texts are safe to show to
 // whoever presented it.
 type Refusal struct {

@@ -40,7 +40,7 @@ func (p *Pipeline) verify(ctx context.Context, c *Call) error {
 	}
 	c.verified = true
 	if p.opts.Authenticator == nil {
-		c.Principal = identity.Anonymous()
+		c.Principal = p.opts.Anyone
 		return nil
 	}
 	token, err := c.token()

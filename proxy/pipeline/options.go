@@ -6,6 +6,7 @@ import (
 
 	"mcp-sidecar/guards"
 	"mcp-sidecar/policy"
+	"mcp-sidecar/proxy/identity"
 	"mcp-sidecar/proxy/wire"
 )
 
@@ -40,7 +41,10 @@ type ToolRule struct {
 // Options are the parts and settings of a pipeline.
 type Options struct {
 	Server        string        // the upstream's name in configuration and policy
-	Authenticator Authenticator // nil: everybody is anonymous
+	Authenticator Authenticator // nil: everybody is Anyone
+	// Anyone is who everybody is without an Authenticator. Zero means
+	// identity.Anonymous.
+	Anyone        identity.Principal
 	Policy        Authorizer
 	Authorization guards.Mode // Enforce, or Observe
 	PerCaller     bool        // the policy tells callers apart, so that lists are private
@@ -109,6 +113,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Redact == nil {
 		o.Redact = func(string) string { return "[withheld]" }
+	}
+	if o.Anyone.Subject == "" {
+		o.Anyone = identity.Anonymous()
 	}
 	if o.NeedsConfirm == nil {
 		o.NeedsConfirm = func(*guards.Call) bool { return true }
