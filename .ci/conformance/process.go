@@ -158,7 +158,7 @@ func (p *process) waitFor(ctx context.Context, addr string) error {
 
 // serveSidecar puts a sidecar in front of upstream, which is the value of its
 // entry in the configuration. s may be what runs behind it.
-func (b *bench) serveSidecar(ctx context.Context, s *server, preset, upstream string) (*server, error) {
+func (b *bench) serveSidecar(ctx context.Context, s *server, preset, upstream string, env []string) (*server, error) {
 	if s == nil {
 		s = &server{}
 	}
@@ -168,7 +168,7 @@ func (b *bench) serveSidecar(ctx context.Context, s *server, preset, upstream st
 		return nil, err
 	}
 	var stdout io.ReadCloser
-	p, err := b.launch(ctx, "mcp-sidecar", func(c *exec.Cmd) (err error) { stdout, err = c.StdoutPipe(); return err },
+	p, err := b.launch(ctx, "mcp-sidecar", func(c *exec.Cmd) (err error) { c.Env = env; stdout, err = c.StdoutPipe(); return err },
 		b.sidecar, "serve", "-c", file, "--insecure-no-auth")
 	if err != nil {
 		s.stop()

@@ -1,5 +1,352 @@
 package main
 
-import "context"
+import (
+	"bytes"
+	"context"
+	_ "embed" // the script below
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
 
-func (b *bench) compareServers(context.Context) error { return nil }
+// preload makes two runs of one server say the same.
+//
+//go:embed preload.mjs
+var preload []byte
+
+// pair is a way through the sidecar: the client's transport and the server's.
+type pair struct{ client, upstream string }
+
+func (p pair) String() string { return p.client + " to " + p.upstream }
+
+var pairs = []pair{{"stdio", "stdio"}, {"http", "stdio"}, {"http", "http"}, {"stdio", "http"}}
+
+// changes are what a guard changes on purpose with preset balanced. Everything
+// else stays byte for byte; with preset observe, everything does.
+var changes = []change{}
+
+// tolerated are notifications that may come or not, and why.
+var tolerated = []struct{ upstream, method, reason string }{
+	{"http", "notifications/tools/list_changed", "sent as soon as the client is there: whether it is heard depends on how soon after that the client's stream opens, also directly"},
+}
+
+// compareServers plays the same to each npm server, directly and through the
+// sidecar.
+func (b *bench) compareServers(ctx context.Context) error {
+	if err := os.WriteFile(b.preload(), preload, 0o600); err != nil {
+		return err
+	}
+	fmt.Printf("%-20s %-16s %-10s %9s %10s %14s %12s\n", "SERVER", "PAIR", "PRESET", "ANSWERS", "QUESTIONS", "NOTIFICATIONS", "REGRESSIONS")
+	var all []error
+	used := make([]bool, len(changes))
+	for _, s := range npmServers {
+		for _, upstream := range upstreamKinds {
+			if upstream == "http" && !s.http {
+				continue
+			}
+			if err := b.compareServer(ctx, s, upstream, used); err != nil {
+				all = append(all, fmt.Errorf("%s, %s upstream: %w", s.name, upstream, err))
+			}
+		}
+	}
+	for i, c := range changes {
+		if !used[i] && len(all) == 0 {
+			all = append(all, fmt.Errorf("no run of %s shows the change of %s at %s: take it out of the table", c.server, c.step, c.path))
+		}
+	}
+	return errors.Join(append(all, b.roundTrip(ctx))...)
+}
+
+func (b *bench) compareServer(ctx context.Context, s npmServer, upstream string, used []bool) error {
+	direct, err := b.playDirect(ctx, s, upstream)
+	if err != nil {
+		return fmt.Errorf("directly: %w", err)
+	}
+	// What differs between two direct runs would be blamed on the sidecar.
+	again, err := b.playDirect(ctx, s, upstream)
+	if err != nil {
+		return fmt.Errorf("directly: %w", err)
+	}
+	if found := compareTranscripts(s.name, pair{upstream, upstream}, false, direct, again, used); len(found) > 0 {
+		return fmt.Errorf("two direct runs differ:\n    %s", strings.Join(found, "\n    "))
+	}
+	var all []error
+	for _, p := range pairs {
+		if p.upstream != upstream {
+			continue
+		}
+		for _, preset := range []string{"observe", "balanced"} {
+			through, err := b.playThrough(ctx, s, p, preset, direct.size)
+			if err != nil {
+				all = append(all, fmt.Errorf("%w: %s, %s: %w", errRegression, p, preset, err))
+				continue
+			}
+			found := compareTranscripts(s.name, p, preset == "balanced", direct, through, used)
+			fmt.Printf("%-20s %-16s %-10s %9d %10d %14d %12d\n", s.name, p, preset, len(through.answers), len(through.questions), len(through.notifications), len(found))
+			for _, line := range found {
+				fmt.Printf("    REGRESSION %s\n", line)
+			}
+			if len(found) > 0 {
+				all = append(all, fmt.Errorf("%w: %s, %s: %d messages", errRegression, p, preset, len(found)))
+			}
+		}
+	}
+	return errors.Join(all...)
+}
+
+// transcript is what a client heard.
+type transcript struct {
+	answers       map[string][]byte // by step
+	questions     [][]byte          // in their order
+	notifications [][]byte          // sorted: they may overtake answers
+	size          int               // of all messages
+}
+
+// random are ids that a server makes anew on each start, which preload cannot
+// repeat: how many it makes before depends on the streams that are open.
+var random = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}`)
+
+func write(all []heard) transcript {
+	t := transcript{answers: map[string][]byte{}, size: len(all)}
+	for _, h := range all {
+		body := random.ReplaceAll(h.body, []byte("00000000-0000-4000-8000-000000000000"))
+		switch h.kind {
+		case answer:
+			t.answers[h.step] = body
+		case question:
+			t.questions = append(t.questions, body)
+		default:
+			t.notifications = append(t.notifications, body)
+		}
+	}
+	slices.SortFunc(t.notifications, bytes.Compare)
+	return t
+}
+
+// compareTranscripts describes what is different through the sidecar and should
+// not be.
+func compareTranscripts(server string, p pair, guarded bool, direct, through transcript, used []bool) []string {
+	var found []string
+	for step, want := range direct.answers {
+		found = append(found, compareMessages(server, step, guarded, want, through.answers[step], used)...)
+	}
+	for step := range through.answers {
+		if _, known := direct.answers[step]; !known {
+			found = append(found, step+": an answer that is not there directly")
+		}
+	}
+	for i := range max(len(direct.questions), len(through.questions)) {
+		found = append(found, compareMessages(server, fmt.Sprintf("question %d", i+1), guarded, at(direct.questions, i), at(through.questions, i), used)...)
+	}
+	want, got := direct.expected(p.upstream), through.expected(p.upstream)
+	for i := range max(len(want), len(got)) {
+		if a, b := at(want, i), at(got, i); !bytes.Equal(a, b) {
+			found = append(found, fmt.Sprintf("notification %d: %.300s instead of %.300s", i+1, b, a))
+			break // the rest is shifted
+		}
+	}
+	slices.Sort(found)
+	return found
+}
+
+// expected are the notifications without those that may come or not.
+func (t transcript) expected(upstream string) [][]byte {
+	return slices.DeleteFunc(slices.Clone(t.notifications), func(n []byte) bool {
+		for _, may := range tolerated {
+			if may.upstream == upstream && bytes.Contains(n, []byte(`"`+may.method+`"`)) {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+func at(list [][]byte, i int) []byte {
+	if i < len(list) {
+		return list[i]
+	}
+	return nil
+}
+
+func compareMessages(server, step string, guarded bool, direct, through []byte, used []bool) []string {
+	switch {
+	case bytes.Equal(direct, through):
+		return nil
+	case through == nil:
+		return []string{step + ": missing"}
+	case direct == nil:
+		return []string{fmt.Sprintf("%s: not there directly: %.300s", step, through)}
+	}
+	list, err := differences(direct, through)
+	if err != nil {
+		return []string{fmt.Sprintf("%s: %v", step, err)}
+	}
+	if len(list) == 0 {
+		return []string{fmt.Sprintf("%s: written in another way: %.300s instead of %.300s", step, through, direct)}
+	}
+	var found []string
+	for _, d := range list {
+		covered := false
+		for i, c := range changes {
+			if guarded && c.covers(server, step, d) {
+				covered, used[i] = true, true
+			}
+		}
+		if !covered {
+			found = append(found, step+" "+d.String())
+		}
+	}
+	return found
+}
+
+func (b *bench) preload() string { return filepath.Join(b.dir, "preload.mjs") }
+
+// Values of the environment of the servers.
+const (
+	awsKey   = "AKIAIOSFODNN7EXAMPLE"
+	httpPort = "39101" // one of get-env's answers
+)
+
+// room prepares the folder of one run and its environment. It has the same name
+// each time: servers print it.
+func (b *bench) room() (dir string, env []string, err error) {
+	dir = filepath.Join(b.dir, "room")
+	if err := os.RemoveAll(dir); err != nil {
+		return "", nil, err
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return "", nil, err
+	}
+	dot, err := base64.StdEncoding.DecodeString("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")
+	if err != nil {
+		return "", nil, err
+	}
+	for name, text := range map[string]string{
+		"notes.txt":  "first line\nsecond line – «ünïcode» 🙂\n\nlast line without an end",
+		"old.txt":    "old\n",
+		"deploy.env": "USER=deploy\nKEY=" + awsKey + "\n",
+		"dot.png":    string(dot),
+	} {
+		file := filepath.Join(dir, name)
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			return "", nil, err
+		}
+		then := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+		if err := os.Chtimes(file, then, then); err != nil {
+			return "", nil, err
+		}
+	}
+	return dir, []string{"AWS_ACCESS_KEY_ID=" + awsKey, "HOME=" + dir, "MEMORY_FILE_PATH=" + filepath.Join(dir, "memory.json"), "PATH=" + os.Getenv("PATH"), "PORT=" + httpPort}, nil
+}
+
+// command is the program and arguments of a server.
+func (b *bench) command(s npmServer, dir string, more ...string) []string {
+	c := []string{b.node, "--import", b.preload(), b.script(s.name)}
+	for _, arg := range s.args {
+		c = append(c, strings.ReplaceAll(arg, dirMark, dir))
+	}
+	return append(c, more...)
+}
+
+// startHTTP starts a server that listens at its one port.
+func (b *bench) startHTTP(ctx context.Context, s npmServer, dir string, env []string) (*server, error) {
+	command := b.command(s, dir, "streamableHttp")
+	p, err := b.launch(ctx, s.name, func(c *exec.Cmd) error { c.Env = env; return nil }, command[0], command[1:]...)
+	if err != nil {
+		return nil, err
+	}
+	up := &server{url: "http://127.0.0.1:" + httpPort + "/mcp", processes: []*process{p}}
+	if err := p.waitFor(ctx, "127.0.0.1:"+httpPort); err != nil {
+		up.stop()
+		return nil, err
+	}
+	return up, nil
+}
+
+func (b *bench) playDirect(ctx context.Context, s npmServer, upstream string) (transcript, error) {
+	dir, env, err := b.room()
+	if err != nil {
+		return transcript{}, err
+	}
+	c := newClient(ctx)
+	if upstream == "http" {
+		up, err := b.startHTTP(ctx, s, dir, env)
+		if err != nil {
+			return transcript{}, err
+		}
+		defer up.stop()
+		overHTTP(ctx, c, up.url)
+	} else if command := b.command(s, dir); true {
+		if err := b.stdio(ctx, c, env, command[0], command[1:]...); err != nil {
+			return transcript{}, err
+		}
+	}
+	defer c.link.close()
+	if err := s.play(c, dir); err != nil {
+		return transcript{}, err
+	}
+	return write(c.all(0)), nil
+}
+
+// playThrough plays through a sidecar; size is how many messages come directly.
+func (b *bench) playThrough(ctx context.Context, s npmServer, p pair, preset string, size int) (transcript, error) {
+	dir, env, err := b.room()
+	if err != nil {
+		return transcript{}, err
+	}
+	c := newClient(ctx)
+	stop, err := b.connect(ctx, c, s, p, preset, dir, env)
+	if err != nil {
+		return transcript{}, err
+	}
+	defer stop()
+	defer c.link.close()
+	if err := s.play(c, dir); err != nil {
+		return transcript{}, err
+	}
+	return write(c.all(size)), nil
+}
+
+// connect puts a sidecar between c and s.
+func (b *bench) connect(ctx context.Context, c *client, s npmServer, p pair, preset, dir string, env []string) (stop func(), err error) {
+	up := &server{}
+	command := b.command(s, dir)
+	upstream := fmt.Sprintf("{ command: [%s], env_allow: [AWS_ACCESS_KEY_ID, HOME, MEMORY_FILE_PATH, PATH, PORT] }", quoted(command))
+	if p.upstream == "http" {
+		if up, err = b.startHTTP(ctx, s, dir, env); err != nil {
+			return nil, err
+		}
+		upstream = fmt.Sprintf("{ url: %q }", up.url)
+	}
+	switch {
+	case p.client == "http":
+		if up, err = b.serveSidecar(ctx, up, preset, upstream, env); err != nil {
+			return nil, err
+		}
+		overHTTP(ctx, c, up.url)
+	case p.upstream == "http":
+		err = b.stdio(ctx, c, env, b.sidecar, "wrap", "--preset", preset, "--upstream", up.url)
+	default:
+		err = b.stdio(ctx, c, env, b.sidecar, append([]string{"wrap", "--preset", preset, "--"}, command...)...)
+	}
+	if err != nil {
+		up.stop()
+		return nil, err
+	}
+	return up.stop, nil
+}
+
+func quoted(words []string) string {
+	var all []string
+	for _, w := range words {
+		all = append(all, fmt.Sprintf("%q", w))
+	}
+	return strings.Join(all, ", ")
+}

@@ -179,7 +179,7 @@ func (b *bench) throughOnce(ctx context.Context, rev revision, kind string, run 
 		}
 		upstream = fmt.Sprintf("{ url: %q }", behind.url)
 	}
-	s, err := b.serveSidecar(ctx, behind, "balanced", upstream)
+	s, err := b.serveSidecar(ctx, behind, "balanced", upstream, nil)
 	if err != nil {
 		return nil, err
 	}
