@@ -206,12 +206,12 @@ func readAll(resp *http.Response, limit int) ([]byte, error) {
 		}
 		return body, nil
 	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, int64(limit)+1))
-	if err != nil {
-		return nil, fmt.Errorf("%w: answer cut short: %w", ErrTransport, err)
-	}
-	if len(body) > limit {
+	body, err := wire.ReadAll(resp.Body, limit)
+	switch {
+	case errors.Is(err, wire.ErrTooLarge):
 		return nil, ErrTooLarge
+	case err != nil:
+		return nil, fmt.Errorf("%w: answer cut short: %w", ErrTransport, err)
 	}
 	return body, nil
 }
@@ -223,7 +223,7 @@ func (h *HTTP) stream(body io.Reader, sink wire.Sink, alive func()) error {
 		switch {
 		case errors.Is(err, io.EOF):
 			return nil
-		case errors.Is(err, wire.ErrEventTooLarge):
+		case errors.Is(err, wire.ErrTooLarge):
 			return ErrTooLarge
 		case err != nil:
 			return fmt.Errorf("%w: stream broke off: %w", ErrTransport, err)

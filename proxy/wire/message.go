@@ -164,7 +164,10 @@ func (s *scanner) container(n Node, open jsontext.Kind) error {
 	if open == '[' {
 		closing = ']'
 	}
-	for s.dec.PeekKind() != closing {
+	for next := s.dec.PeekKind(); next != closing; next = s.dec.PeekKind() {
+		if open == '{' && next != '"' {
+			return syntaxError(io.ErrUnexpectedEOF) // no name: a decoder that reads on is none of ours
+		}
 		var child Node
 		if open == '{' {
 			if child, err = s.name(); err != nil {
@@ -435,7 +438,8 @@ func FindID(head []byte) []byte {
 			continue
 		}
 		v, err := dec.ReadValue()
-		if err != nil || (v.Kind() != '"' && v.Kind() != '0') {
+		number := v.Kind() == '0' && int(dec.InputOffset()) < len(head) // else its end may have been cut off
+		if err != nil || !number && v.Kind() != '"' {
 			return []byte("null")
 		}
 		return bytes.Clone(v)

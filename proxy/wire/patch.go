@@ -14,15 +14,16 @@ type Patch struct {
 }
 
 // Splice returns raw with all patches applied. Patches may come in any order;
-// several insertions at one place keep theirs. A patch inside a larger one is
-// dropped: what is cut out takes with it whatever was to be changed in it. Other
-// overlaps are an error. Without patches it returns raw itself.
+// several insertions at one place keep theirs. A patch inside a larger one, or of
+// what another removes, is dropped: what is cut out takes with it whatever was to
+// be changed in it. Other overlaps are an error. Without patches it returns raw
+// itself.
 func Splice(raw []byte, patches []Patch) ([]byte, error) {
 	if len(patches) == 0 {
 		return raw, nil
 	}
 	slices.SortStableFunc(patches, func(a, b Patch) int {
-		return cmp.Or(cmp.Compare(a.Start, b.Start), compareBool(a.End > a.Start, b.End > b.Start), cmp.Compare(b.End, a.End))
+		return cmp.Or(cmp.Compare(a.Start, b.Start), compareBool(a.End > a.Start, b.End > b.Start), cmp.Compare(b.End, a.End), compareBool(len(a.New) > 0, len(b.New) > 0))
 	})
 	out := make([]byte, 0, len(raw)+grown(patches))
 	from, last := 0, Patch{}
@@ -41,9 +42,9 @@ func Splice(raw []byte, patches []Patch) ([]byte, error) {
 	return append(out, raw[from:]...), nil
 }
 
-// inside says whether p lies within q and q is larger.
+// inside says whether p lies within q, and q is larger or a removal.
 func (p Patch) inside(q Patch) bool {
-	return p.Start >= q.Start && p.Start < q.End && p.End <= q.End && p.End-p.Start < q.End-q.Start
+	return p.Start >= q.Start && p.Start < q.End && p.End <= q.End && (p.End-p.Start < q.End-q.Start || len(q.New) == 0)
 }
 
 func grown(patches []Patch) int {

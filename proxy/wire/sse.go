@@ -1,10 +1,8 @@
 package wire
 
 import (
-	"bufio"
 	"bytes"
-	"errors"
-	"fmt"
+	"cmp"
 	"io"
 )
 
@@ -17,25 +15,32 @@ type Event struct {
 	Retry string // reconnection delay in milliseconds
 }
 
-// ErrEventTooLarge says that an event exceeds the reader's limit.
-var ErrEventTooLarge = errors.New("event exceeds the size limit")
-
 // EventReader reads server-sent events.
 type EventReader struct {
-	r    *bufio.Reader
+	r    io.Reader
 	max  int
-	skip bool // the line ended in CR: a LF that follows belongs to it
-	read bool // the first line has been read
+	err  error // what the last read said beside its bytes
+	skip bool  // the line ended in CR: a LF that follows belongs to it
+	read bool  // the first line has been read
+
+	// The bytes that have been read and not used are buf[from:to]. buf is small
+	// or, while there is more, stands in big: a stream may be silent for hours.
+	buf      []byte
+	from, to int
+	small    [2 << 10]byte
+	big      *piece
 }
 
 // NewEventReader reads events of at most max bytes of data from r.
 func NewEventReader(r io.Reader, max int) *EventReader {
-	return &EventReader{r: bufio.NewReaderSize(r, 4096), max: max}
+	e := &EventReader{r: r, max: max}
+	e.buf = e.small[:]
+	return e
 }
 
 // Next returns the next event that carries data, an id or a delay; io.EOF ends
-// the stream. An event that the stream's end cut off is not returned: half a
-// message is no message.
+// the stream, ErrTooLarge says that an event exceeds the limit. An event that the
+// stream's end cut off is not returned: half a message is no message.
 func (e *EventReader) Next() (Event, error) {
 	var ev Event
 	var data []byte
@@ -53,17 +58,17 @@ func (e *EventReader) Next() (Event, error) {
 			if ev.Data = data; seen || ev.ID != "" || ev.Retry != "" {
 				return ev, nil
 			}
+			ev = Event{} // an event without data is none, whatever its name
 			continue
 		}
-		name, value := splitField(line)
-		switch name {
+		switch name, value := splitField(line); string(name) {
 		case "data":
 			if seen {
 				data = append(data, '\n')
 			}
 			seen = true
 			if len(data)+len(value) > e.max {
-				return Event{}, ErrEventTooLarge
+				return Event{}, ErrTooLarge
 			}
 			if data == nil {
 				data = value // line returns fresh memory
@@ -82,52 +87,88 @@ func (e *EventReader) Next() (Event, error) {
 	}
 }
 
-func splitField(line []byte) (string, []byte) {
-	i := bytes.IndexByte(line, ':')
-	if i < 0 {
-		return string(line), nil
-	}
-	value := line[i+1:]
+func splitField(line []byte) (name, value []byte) {
+	name, value, _ = bytes.Cut(line, []byte(":"))
 	if len(value) > 0 && value[0] == ' ' {
 		value = value[1:]
 	}
-	return string(line[:i]), value
+	return name, value
 }
 
-// line reads up to LF, CR or CRLF. A comment counts like any other line, so
-// that an endless one cannot grow the buffer.
+// line reads up to LF, CR or CRLF and returns the line in fresh memory. A comment
+// counts like any other line, so that an endless one cannot grow the buffer.
 func (e *EventReader) line() ([]byte, error) {
-	var long []byte
-	for {
-		if _, err := e.r.Peek(1); err != nil {
-			return nil, err
+	var before pieces // the line's beginning, where it is long
+	defer before.release()
+	e.rewind()
+	for at := e.from; ; {
+		if at == e.to {
+			if at == len(e.buf) {
+				before.add(e.buf[e.from:], e.big)
+				e.borrow()
+				at = 0
+			}
+			if err := e.more(); err != nil {
+				return nil, err
+			}
 		}
-		chunk, _ := e.r.Peek(e.r.Buffered())
 		if e.skip {
-			e.skip = false
-			if chunk[0] == '\n' {
-				_, _ = e.r.Discard(1)
+			if e.skip = false; e.buf[at] == '\n' {
+				at++
+				e.from = at
 				continue
 			}
 		}
-		i := lineEnd(chunk)
-		n := i
-		if i < 0 {
-			n = len(chunk)
+		i := lineEnd(e.buf[at:e.to])
+		if at = at + i; i < 0 {
+			at = e.to
 		}
-		if len(long)+n > e.max+len("data: ") {
-			return nil, ErrEventTooLarge
+		if before.size+at-e.from > e.max+len("data: ") {
+			return nil, ErrTooLarge
 		}
-		long = append(long, chunk[:n]...)
-		if i < 0 {
-			_, _ = e.r.Discard(n)
-			continue
+		if i >= 0 {
+			line := before.join(e.buf[e.from:at])
+			e.skip, e.from = e.buf[at] == '\r', at+1
+			return line, nil
 		}
-		e.skip = chunk[i] == '\r'
-		_, _ = e.r.Discard(i + 1)
-		return long, nil
 	}
 }
+
+// rewind makes room once everything that was read has been used.
+func (e *EventReader) rewind() {
+	if e.from < e.to {
+		return
+	}
+	if e.big != nil {
+		spare.Put(e.big)
+		e.big = nil
+	}
+	e.buf, e.from, e.to = e.small[:], 0, 0
+}
+
+// borrow goes on in an empty piece.
+func (e *EventReader) borrow() {
+	e.big = spare.Get().(*piece)
+	e.buf, e.from, e.to = e.big[:], 0, 0
+}
+
+// more reads at least one byte.
+func (e *EventReader) more() error {
+	for range maxEmptyReads {
+		if e.err != nil {
+			return e.err
+		}
+		var n int
+		n, e.err = e.r.Read(e.buf[e.to:])
+		if e.to += n; n > 0 {
+			return nil
+		}
+	}
+	return io.ErrNoProgress
+}
+
+// maxEmptyReads is how often a reader may return neither bytes nor an error.
+const maxEmptyReads = 100
 
 // lineEnd returns the index of the first CR or LF, or -1.
 func lineEnd(b []byte) int {
@@ -142,25 +183,21 @@ func lineEnd(b []byte) int {
 }
 
 // AppendEvent appends ev in wire form. Line breaks in the data, which JSON
-// allows between tokens only, become further data lines and so survive.
+// allows between tokens only, become further data lines: they arrive as LF.
 func AppendEvent(dst []byte, ev Event) []byte {
-	if ev.Type == "" {
-		ev.Type = "message"
-	}
-	dst = fmt.Appendf(dst, "event: %s\n", ev.Type)
+	dst = append(append(append(dst, "event: "...), cmp.Or(ev.Type, "message")...), '\n')
 	if ev.ID != "" {
-		dst = fmt.Appendf(dst, "id: %s\n", ev.ID)
+		dst = append(append(append(dst, "id: "...), ev.ID...), '\n')
 	}
 	if ev.Retry != "" {
-		dst = fmt.Appendf(dst, "retry: %s\n", ev.Retry)
+		dst = append(append(append(dst, "retry: "...), ev.Retry...), '\n')
 	}
 	rest := ev.Data
-	for {
-		i := bytes.IndexByte(rest, '\n')
-		if i < 0 {
-			break
-		}
+	for i := lineEnd(rest); i >= 0; i = lineEnd(rest) {
 		dst = append(append(append(dst, "data: "...), rest[:i]...), '\n')
+		if rest[i] == '\r' && i+1 < len(rest) && rest[i+1] == '\n' {
+			i++
+		}
 		rest = rest[i+1:]
 	}
 	return append(append(append(dst, "data: "...), rest...), '\n', '\n')
