@@ -218,21 +218,3 @@ func TestFindID(t *testing.T) {
 		}
 	}
 }
-
-func BenchmarkScan(b *testing.B) {
-	text := strings.Repeat("The quick brown fox jumps over the lazy dog. ", 1+10_000/45)
-	for name, raw := range map[string]string{
-		"100B": `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo","arguments":{"text":"hello"}}}`,
-		"10KB": `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo","arguments":{"text":"` + text + `"}}}`,
-	} {
-		b.Run(name, func(b *testing.B) {
-			b.SetBytes(int64(len(raw)))
-			b.ReportAllocs()
-			for b.Loop() {
-				if _, err := Scan([]byte(raw), Limits{}); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
-	}
-}
