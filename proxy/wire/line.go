@@ -63,6 +63,7 @@ func (l *LineReader) skipRest() error {
 // returned when there is no line in front of it.
 func (l *LineReader) line() ([]byte, error) {
 	var long pieces
+	defer long.release()
 	for {
 		chunk, err := l.r.ReadSlice('\n')
 		whole := !errors.Is(err, bufio.ErrBufferFull)
@@ -73,49 +74,17 @@ func (l *LineReader) line() ([]byte, error) {
 			l.skip = !whole
 			return long.head(chunk), ErrLineTooLarge
 		}
-		long.add(chunk)
 		if !whole {
+			long.copy(chunk)
 			continue
 		}
-		line := bytes.TrimSuffix(long.join(), []byte("\r"))
+		line := bytes.TrimSuffix(long.join(chunk), []byte("\r"))
 		if len(line) > l.max {
-			return long.head(nil), ErrLineTooLarge
+			return long.head(chunk), ErrLineTooLarge
 		}
 		if len(line) > 0 {
 			err = nil // the next call meets it again
 		}
 		return line, err
 	}
-}
-
-// pieces gathers a long line without growing it by copies: those would cost
-// several times the limit before a line is found to exceed it.
-type pieces struct {
-	all  [][]byte
-	size int
-}
-
-func (p *pieces) add(b []byte) {
-	last := len(p.all) - 1
-	if last < 0 || cap(p.all[last])-len(p.all[last]) < len(b) {
-		p.all = append(p.all, make([]byte, 0, max(len(b), min(p.size, 1<<20))))
-		last++
-	}
-	p.all[last] = append(p.all[last], b...)
-	p.size += len(b)
-}
-
-// head returns a line's first bytes; b is what has not been added.
-func (p *pieces) head(b []byte) []byte {
-	if len(p.all) == 0 {
-		return bytes.Clone(b)
-	}
-	return p.all[0]
-}
-
-func (p *pieces) join() []byte {
-	if len(p.all) == 1 {
-		return p.all[0]
-	}
-	return bytes.Join(p.all, nil)
 }

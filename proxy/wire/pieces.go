@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"sync"
@@ -31,6 +32,29 @@ func (a *pieces) add(part []byte, p *piece) {
 	if p != nil {
 		a.taken = append(a.taken, p)
 	}
+}
+
+// copy appends a copy of b.
+func (a *pieces) copy(b []byte) {
+	for len(b) > 0 {
+		if n := len(a.parts); n == 0 || len(a.parts[n-1]) == cap(a.parts[n-1]) {
+			p := spare.Get().(*piece)
+			a.add(p[:0], p)
+		}
+		last := &a.parts[len(a.parts)-1]
+		n := min(len(b), cap(*last)-len(*last))
+		*last = append(*last, b[:n]...)
+		a.size += n
+		b = b[n:]
+	}
+}
+
+// head returns the first bytes in fresh memory; b is what has not been appended.
+func (a *pieces) head(b []byte) []byte {
+	if len(a.parts) > 0 {
+		b = a.parts[0]
+	}
+	return bytes.Clone(b)
 }
 
 // join returns everything and last in fresh memory.
