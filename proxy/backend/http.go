@@ -92,7 +92,8 @@ func (h *HTTP) Do(caller context.Context, x wire.Exchange, sink wire.Sink) error
 	ctx, cancel := context.WithCancel(context.WithoutCancel(caller))
 	detach := context.AfterFunc(caller, cancel)
 	defer detach()
-	// Silence ends an exchange, not length: each message starts the clock anew.
+	// Silence ends an exchange, not length: each message starts the clock anew. A
+	// stream that stays open may be silent once it has begun.
 	idle := time.AfterFunc(h.opts.IdleTimeout, cancel)
 	defer idle.Stop()
 	// RoundTrip instead of a Client: a redirect would carry the service
@@ -109,7 +110,12 @@ func (h *HTTP) Do(caller context.Context, x wire.Exchange, sink wire.Sink) error
 			_ = resp.Body.Close()
 		}
 	}()
-	err = h.answer(resp, sink, func() { idle.Reset(h.opts.IdleTimeout) })
+	alive := func() { idle.Reset(h.opts.IdleTimeout) }
+	if x.Long && resp.StatusCode == http.StatusOK {
+		idle.Stop()
+		alive = func() {}
+	}
+	err = h.answer(resp, sink, alive)
 	if errors.Is(err, wire.ErrDone) {
 		draining = true
 		go drain(resp.Body, cancel)
@@ -142,6 +148,7 @@ func (h *HTTP) request(ctx context.Context, x wire.Exchange) *http.Request {
 		}
 	}
 	set("Accept", "application/json, text/event-stream")
+	set("Last-Event-Id", x.LastEvent)
 	set("User-Agent", "mcp-sidecar")
 	set("Mcp-Protocol-Version", x.Version)
 	set("Mcp-Method", x.Method)
@@ -152,8 +159,13 @@ func (h *HTTP) request(ctx context.Context, x wire.Exchange) *http.Request {
 	}
 	set(http.CanonicalHeaderKey(h.opts.Credential.Header), h.opts.Credential.Value.Reveal())
 	req := &http.Request{Method: http.MethodPost, URL: h.url, Host: h.url.Host, Header: head, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}
-	if x.Verb == wire.End {
+	switch x.Verb {
+	case wire.End:
 		req.Method = http.MethodDelete
+		return req.WithContext(ctx)
+	case wire.Watch:
+		req.Method = http.MethodGet
+		set("Accept", "text/event-stream")
 		return req.WithContext(ctx)
 	}
 	set("Content-Type", "application/json")

@@ -5,7 +5,6 @@
 package front
 
 import (
-	"fmt"
 	"io"
 	"mime"
 	"net/http"
@@ -82,7 +81,7 @@ func (h *Handler) serveMCP(w http.ResponseWriter, r *http.Request, rc *http.Resp
 	}
 	in := &body{r: r.Body, rc: rc, read: r.ContentLength == 0}
 	c := &pipeline.Call{
-		Transport: "http",
+		Transport: pipeline.HTTP,
 		Head:      head(r),
 		Body:      pipeline.Body{Reader: in, Size: r.ContentLength},
 		Verb:      verb(r.Method),
@@ -124,6 +123,7 @@ func head(r *http.Request) pipeline.Head {
 		Method:        header(r, "Mcp-Method"),
 		Name:          header(r, "Mcp-Name"),
 		Session:       r.Header.Get("Mcp-Session-Id"),
+		LastEvent:     r.Header.Get("Last-Event-Id"),
 		Authorization: r.Header["Authorization"],
 		QueryToken:    r.URL.RawQuery != "" && r.URL.Query().Has("access_token"),
 	}
@@ -160,9 +160,9 @@ func (h *Handler) refusal(r *http.Request) *pipeline.Rejection {
 			Public: "this Origin is not allowed; add it to allowed_origins"}
 	case isPreflight(r):
 		return nil
-	case r.Method != http.MethodPost && r.Method != http.MethodDelete:
+	case r.Method != http.MethodPost && r.Method != http.MethodDelete && r.Method != http.MethodGet:
 		return &pipeline.Rejection{Outcome: pipeline.ProtocolRejected, Code: pipeline.CodeMethod, Reason: "http-method", Status: http.StatusMethodNotAllowed,
-			Allow: "POST, DELETE", Public: "this HTTP method is not served here"}
+			Allow: "POST, GET, DELETE", Public: "this HTTP method is not served here"}
 	case r.Method == http.MethodPost && !isJSON(r):
 		return &pipeline.Rejection{Outcome: pipeline.ProtocolRejected, Code: wire.CodeInvalidRequest, Reason: "media-type", Status: http.StatusBadRequest,
 			Public: "the body must be application/json, not encoded"}
@@ -189,92 +189,6 @@ func isJSON(r *http.Request) bool {
 	}
 	charset := params["charset"]
 	return charset == "" || strings.EqualFold(charset, "utf-8")
-}
-
-// sink writes a call's answers. The first message decides between one JSON
-// document and a stream of events.
-type sink struct {
-	w         http.ResponseWriter
-	rc        *http.ResponseController
-	in        *body
-	metadata  string
-	streaming bool
-}
-
-// Session implements [pipeline.Sink].
-func (s *sink) Session(id string) { s.w.Header().Set("Mcp-Session-Id", id) }
-
-// Open implements [pipeline.Sink].
-func (s *sink) Open(atOnce bool) {
-	if atOnce {
-		s.startStream()
-		_ = s.rc.Flush()
-	}
-}
-
-// Event implements [pipeline.Sink].
-func (s *sink) Event(ev wire.Event) error {
-	s.startStream()
-	if err := s.writeEvent(ev); err != nil {
-		return err
-	}
-	return s.rc.Flush()
-}
-
-func (s *sink) startStream() {
-	if s.streaming {
-		return
-	}
-	s.streaming = true
-	h := s.w.Header()
-	h.Set("Content-Type", "text/event-stream")
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Accel-Buffering", "no") // nginx would hold events back (MCP 2026-07-28, "Receiving Messages")
-	s.w.WriteHeader(http.StatusOK)
-}
-
-func (s *sink) writeEvent(ev wire.Event) error {
-	_ = s.rc.SetWriteDeadline(time.Now().Add(writeTime))
-	if _, err := s.w.Write(wire.AppendEvent(make([]byte, 0, len(ev.Data)+64), ev)); err != nil {
-		return fmt.Errorf("write event: %w", err)
-	}
-	return nil
-}
-
-// Answer implements [pipeline.Sink]. On an open stream a refusal takes the place
-// of the result.
-func (s *sink) Answer(a *pipeline.Answer) {
-	if s.streaming || (a.Stream && a.Outcome == pipeline.Allowed) {
-		if a.Body != nil {
-			s.startStream()
-			// The end of the request flushes it. A client that is gone cannot be told.
-			_ = s.writeEvent(wire.Event{Data: a.Body})
-		}
-		return
-	}
-	_ = s.rc.SetWriteDeadline(time.Now().Add(writeTime))
-	h := s.w.Header()
-	if a.Outcome != pipeline.Allowed {
-		h.Del("Mcp-Session-Id") // the session that the call opened has ended with it
-	}
-	if !s.in.read {
-		// Without this the refusal would wait until the rest of the body has come.
-		h.Set("Connection", "close")
-	}
-	if a.Challenge != nil {
-		h.Set("WWW-Authenticate", challenge(a.Challenge, s.metadata))
-	}
-	if a.RetryAfter > 0 {
-		h.Set("Retry-After", strconv.Itoa(a.RetryAfter))
-	}
-	if a.Allow != "" {
-		h.Set("Allow", a.Allow)
-	}
-	if a.Body == nil {
-		s.w.WriteHeader(a.Status)
-		return
-	}
-	writeJSON(s.w, a.Status, a.Body)
 }
 
 // challenge writes WWW-Authenticate. Only fixed phrases and scopes from the

@@ -35,6 +35,10 @@ func (p *Pipeline) answer(c *Call) *Answer {
 	switch {
 	case c.Outcome == Allowed && c.Verb == wire.End:
 		return &Answer{Outcome: Allowed, Status: http.StatusNoContent}
+	case c.Outcome == Allowed && c.Dir == FromUpstream:
+		return &Answer{Outcome: Allowed, Status: http.StatusOK, Body: c.result}
+	case c.Outcome == Allowed && c.Verb == wire.Watch:
+		return &Answer{Outcome: Allowed, Status: http.StatusOK, Stream: true}
 	case c.Outcome == Allowed && !c.isRequest():
 		return &Answer{Outcome: Allowed, Status: http.StatusAccepted}
 	case c.Outcome == Allowed:
@@ -66,8 +70,9 @@ func refused(c *Call) *Answer {
 		// A notification has no answer; its refusal stands in the audit record.
 		a.Status, a.Challenge, a.RetryAfter = http.StatusAccepted, nil, 0
 		return a
-	case c.isToolCall() && r.asResult():
-		a.Status, a.RetryAfter, a.Code = http.StatusOK, 0, 0
+	case c.isToolCall() && (r.asResult() || c.Transport == Stdio && (r.Outcome == AuthFailed || r.Outcome == NotAuthorized)):
+		// Over stdio there is no challenge that a client could act on.
+		a.Status, a.RetryAfter, a.Code, a.Challenge = http.StatusOK, 0, 0, nil
 		a.Body = toolRefusal(c, r)
 		return a
 	}

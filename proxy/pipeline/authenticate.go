@@ -13,6 +13,11 @@ func (p *Pipeline) authenticate(ctx context.Context, c *Call) error {
 	if c.Dir == FromUpstream {
 		return nil // inherits the principal of the call or session it belongs to
 	}
+	if c.Transport == Stdio && c.method != nil && c.method.unauthenticated && c.tokens() == nil {
+		// Clients open a pipe before they know that a token is wanted. What they read
+		// here grants nothing.
+		c.Principal, c.verified = p.stranger(), true
+	}
 	if err := p.verify(ctx, c); err != nil {
 		return err
 	}
@@ -22,7 +27,14 @@ func (p *Pipeline) authenticate(ctx context.Context, c *Call) error {
 	if c.Era == Modern || c.Head.Session == "" {
 		return nil // 2026-07-28 has no sessions; the header is ignored there
 	}
-	session, version := p.sessions.find(c.Head.Session, c.Principal.Key(), p.opts.Server)
+	return p.enterSession(c)
+}
+
+func (p *Pipeline) enterSession(c *Call) error {
+	session, version, foreign := p.sessions.find(c.Head.Session, c.Principal.Key(), p.opts.Server, c.Transport == Stdio && p.opts.SharedPipe)
+	if foreign && c.Transport == Stdio {
+		return &Rejection{Outcome: NotAuthorized, Code: CodeRole, Reason: "session", Public: "denied: this pipe serves another caller; set shared: true for the upstream to let several share it"}
+	}
 	if c.Session = session; session == nil {
 		return unknownSession()
 	}
@@ -31,6 +43,26 @@ func (p *Pipeline) authenticate(ctx context.Context, c *Call) error {
 		c.Version = version
 	}
 	return nil
+}
+
+// stranger is whoever opens a pipe before a token is there. Without an
+// authenticator there are no strangers.
+func (p *Pipeline) stranger() identity.Principal {
+	if p.opts.Authenticator == nil {
+		return p.opts.Anyone
+	}
+	return identity.Principal{Issuer: unbound}
+}
+
+// unbound is the issuer of strangers, which no configured issuer is called.
+const unbound = "none"
+
+// tokens are the values that were presented, wherever they stand.
+func (c *Call) tokens() []string {
+	if c.carrier != 0 {
+		return []string{"Bearer " + c.Msg.Text(c.carrier)}
+	}
+	return c.Head.Authorization
 }
 
 // verify checks the presented token, once per message.
@@ -64,5 +96,5 @@ func (c *Call) token() (identity.Secret, error) {
 		// Queries end up in logs and histories (RFC 6750 section 5.3).
 		return identity.Secret{}, &identity.Refusal{Public: "a token in the query is not accepted", Description: "unknown or invalid token"}
 	}
-	return identity.ParseBearer(c.Head.Authorization)
+	return identity.ParseBearer(c.tokens())
 }

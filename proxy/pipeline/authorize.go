@@ -12,25 +12,58 @@ import (
 // comes first: a token that cannot be used for this anyway says nothing about
 // the roles of its owner.
 func (p *Pipeline) authorize(_ context.Context, c *Call) error {
-	if c.Dir == FromClient {
-		c.Principal.Roles = p.opts.Policy.Roles(c.subject())
+	if c.Dir == FromUpstream {
+		return c.checkCapability()
 	}
-	if c.method != nil && c.method.need == toolAccess {
-		if err := p.authorizeTool(c); err != nil {
+	c.Principal.Roles = p.opts.Policy.Roles(c.subject())
+	if c.method != nil {
+		if err := p.authorizeMethod(c); err != nil {
 			return err
-		}
-	}
-	if c.method != nil && c.method.need == ownRequest {
-		id := c.Msg.Member(c.Msg.Params, "requestId")
-		if id == wire.Absent || p.flights.get(c.flightKey(id)) == nil {
-			return malformed(wire.CodeInvalidParams, "not-in-flight", "no such request is in flight")
 		}
 	}
 	if c.method != nil && c.method.opensSession && !p.reserveSession(c) {
 		return &Rejection{Outcome: Limited, Code: CodeLimited, Reason: "sessions", Public: "too many open sessions; end one with DELETE", Status: 429, RetryAfter: 60}
 	}
-	if c.Dir == FromClient && c.isRequest() && !p.quota.take(c, p.opts.Limits.Concurrent) {
+	if c.Verb == wire.Watch && !p.sessions.watch(c) {
+		return &Rejection{Outcome: Limited, Code: CodeLimited, Reason: "streams", Public: "too many open streams of this session", Status: 429, RetryAfter: 60}
+	}
+	if c.isRequest() && !p.quota.take(c, p.opts.Limits.Concurrent) {
 		return &Rejection{Outcome: Limited, Code: CodeLimited, Reason: "concurrency", Public: "rate limited, retry in 1 s", Status: 429, RetryAfter: 1}
+	}
+	return nil
+}
+
+func (p *Pipeline) authorizeMethod(c *Call) error {
+	switch {
+	case c.method.capability != "":
+		return c.checkCapability()
+	case c.method == response:
+		return p.takeAsked(c)
+	case c.method.need == access:
+		return p.authorizeTarget(c)
+	case c.method.need == filter:
+		return p.authorizeFilter(c)
+	case c.method.need == ownTask && !p.tasks.holds(c.Principal.Key(), c.Target):
+		// The same words as for a task that does not exist: possession of an id is
+		// no permission (MCP 2025-11-25, basic/utilities/tasks, "Security").
+		return malformed(wire.CodeInvalidParams, "task", "unknown task")
+	case c.method.need == ownRequest:
+		id := c.Msg.Member(c.Msg.Params, "requestId")
+		if id == wire.Absent || p.flights.get(c.flightKey(id)) == nil {
+			return malformed(wire.CodeInvalidParams, "not-in-flight", "no such request is in flight")
+		}
+	case c.method.need == ownAsked && !c.Session.askedToken(c.Msg, c.Msg.Member(c.Msg.Params, "progressToken")):
+		return malformed(wire.CodeInvalidParams, "not-asked", "no request of the server gave out this token")
+	}
+	return nil
+}
+
+// checkCapability asks whether the client offers what the message is about: it
+// has said so when it opened the session (MCP 2025-11-25, basic/lifecycle,
+// "Capability Negotiation").
+func (c *Call) checkCapability() error {
+	if c.method.capability != "" && !c.Session.declared(c.method.capability) {
+		return malformed(wire.CodeMethodNotFound, "capability", "the client does not offer this")
 	}
 	return nil
 }
@@ -42,10 +75,18 @@ func (p *Pipeline) reserveSession(c *Call) bool {
 
 func (c *Call) subject() string { return "user:" + c.Principal.Subject }
 
-func (p *Pipeline) authorizeTool(c *Call) error {
-	entry, catalogued := p.entry(aTool, c.Target)
-	c.Entry, c.rule = entry, p.opts.Rules[c.Target]
-	err := p.judge(c, catalogued)
+// authorizeTarget decides about what the message acts on.
+func (p *Pipeline) authorizeTarget(c *Call) error {
+	entry, catalogued := p.entry(c.targetKind, c.Target)
+	c.Entry = entry
+	if c.targetKind == aTool {
+		c.rule = p.opts.Rules[c.Target]
+	}
+	return p.enforce(c, p.judge(c, catalogued))
+}
+
+// enforce lets a refusal pass where authorization is only observed.
+func (p *Pipeline) enforce(c *Call, err error) error {
 	if err == nil || p.opts.Authorization == guards.Enforce {
 		return err
 	}
@@ -65,12 +106,35 @@ func (p *Pipeline) judge(c *Call, catalogued bool) error {
 	switch {
 	case d.Allowed:
 		return nil
-	case !catalogued:
+	case c.targetKind == aTool && !catalogued:
 		// Nothing names the tool, so the caller cannot tell it from one that does
 		// not exist: there is no list to ask, and none is asked for a refusal.
 		return unknownTool()
 	}
-	return roleRefuses(c.subject(), c.Principal.Roles, c.Entry.Action, resourceName(c.Entry), d.Rule)
+	return roleRefuses(c.subject(), c.Principal.Roles, c.Entry.Action, c.Entry.Permission.Object, d.Rule)
 }
 
-func resourceName(e policy.Entry) string { return e.Permission.Object }
+// authorizeFilter decides about every resource that a subscription names, as
+// about a read of it (MCP 2026-07-28, basic/patterns/subscriptions).
+func (p *Pipeline) authorizeFilter(c *Call) error {
+	m := c.Msg
+	list := m.At(m.Params, "notifications", "resourceSubscriptions")
+	if list == wire.Absent {
+		return nil
+	}
+	if m.Nodes[list].Kind != '[' || m.Nodes[list].Sparse {
+		return malformed(wire.CodeInvalidParams, "params", "resourceSubscriptions is not a list of URIs")
+	}
+	c.targetKind = aResource
+	for i := range m.Children(list) {
+		uri := m.Text(i)
+		if err := checkURI(uri); err != nil {
+			return err
+		}
+		c.Entry, _ = p.entry(aResource, uri)
+		if err := p.enforce(c, p.judge(c, false)); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -5,6 +5,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -85,7 +86,7 @@ type Call struct {
 	Era     Era
 	Version string // protocol revision; empty before one is agreed
 	Method  string
-	Target  string // params.name of a tool call
+	Target  string // what the message acts on: a tool, a prompt, a resource's URI, a task
 	Args    int    // node of params.arguments, or wire.Absent
 
 	Principal identity.Principal
@@ -97,6 +98,7 @@ type Call struct {
 	Would     []string         // what an observed check would have done
 
 	method       *method
+	targetKind   feature
 	rule         ToolRule
 	tool         toolInfo
 	presented    string   // the credential, where it must not turn up
@@ -105,7 +107,13 @@ type Call struct {
 	destructive  bool
 	holdsQuota   bool
 	usesSession  bool
-	asked        int // requests that the upstream started on this call's stream
+	asked        int                    // requests that the upstream started on this call's stream
+	carrier      int                    // node of the token in the body, or 0
+	memo         *Call                  // FromUpstream responses: the call that is answered once more
+	pending      *asked                 // client responses: the request that is answered
+	watching     bool                   // holds one of the session's places for streams
+	remembered   bool                   // the session keeps this call for redelivery
+	ended        atomic.Pointer[string] // why an answer ended without a result
 	holdsSession bool
 	head         []byte // beginning of the body, for early refusals
 	request      []byte // what is forwarded: the body, patched

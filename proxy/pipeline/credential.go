@@ -4,7 +4,52 @@ import (
 	"encoding/base64"
 	"slices"
 	"strings"
+
+	"mcp-sidecar/proxy/identity"
+	"mcp-sidecar/proxy/wire"
 )
+
+// metaToken is where a message names its own credential when several users share
+// a pipe.
+const metaToken = ours + "token"
+
+// findCarrier looks for a token in the message's metadata. It is a carrier over
+// stdio only, and only when no other one is there: which of two counts would be
+// a guess.
+func (c *Call) findCarrier() error {
+	m := c.Msg
+	at := m.At(m.Params, "_meta", metaToken)
+	if m.Kind == wire.Response {
+		at = m.At(m.Result, "_meta", metaToken)
+	}
+	if at == wire.Absent {
+		return nil
+	}
+	c.carrier = at
+	if token := m.Text(at); len(token) >= shortestToken {
+		c.presented = token
+	}
+	switch {
+	case c.Transport != Stdio:
+		return authFailed(&identity.Refusal{Public: "a token in _meta is accepted over stdio only", Description: "unknown or invalid token"})
+	case len(c.Head.Authorization) > 0:
+		return authFailed(&identity.Refusal{Public: "two tokens were presented; send one", Description: "unknown or invalid token"})
+	}
+	return nil
+}
+
+// stripCarrier takes the token out of what is forwarded.
+func (c *Call) stripCarrier() []wire.Patch {
+	if c.carrier == 0 {
+		return nil
+	}
+	m := c.Msg
+	meta := m.At(m.Params, "_meta")
+	if m.Kind == wire.Response {
+		meta = m.At(m.Result, "_meta")
+	}
+	return m.Edit(meta, func(i int) bool { return i == c.carrier })
+}
 
 // checkCredential blocks a message that carries its own credential in its body:
 // forwarded, it would reach the upstream after all.
@@ -13,6 +58,9 @@ func (c *Call) checkCredential() error {
 		return nil
 	}
 	for i := range c.Msg.Nodes {
+		if c.carrier != 0 && i == c.carrier {
+			continue // where it belongs; it is stripped
+		}
 		if c.carries(c.Msg.Text(i)) || c.carries(c.Msg.Name(i)) {
 			return blocked("credential", "credential-in-argument", "blocked: the message contains the credential it was sent with (credential-in-argument)")
 		}

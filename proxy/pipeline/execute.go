@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"strings"
 	"time"
 
+	"mcp-sidecar/guards"
 	"mcp-sidecar/proxy/audit"
 	"mcp-sidecar/proxy/wire"
 )
@@ -14,49 +17,80 @@ import (
 // from nothing; every message that comes back passes inspectOutput.
 func (p *Pipeline) execute(ctx context.Context, c *Call) error {
 	if c.Dir == FromUpstream {
-		// The method table admits no request of the upstream's yet.
-		return failed(errors.New("a request of the upstream passed the method table"))
+		return c.toClient()
 	}
 	if c.destructive && c.isRequest() {
 		if err := p.write(p.intent(c)); err != nil {
 			return unavailable("audit", err)
 		}
 	}
-	ctx, cancel, stop := p.lifetime(ctx, c)
+	life, cancel, stop := p.lifetime(ctx, c)
 	defer stop()
 	if c.isRequest() {
-		defer p.flights.add(c.flightKey(c.Msg.ID), cancel)()
+		defer p.flights.add(c.flightKey(c.Msg.ID), scalarKey(c.Msg, byToken(c)), cancel)()
 	}
 	if c.Forwarded != nil {
 		c.Forwarded()
 	}
 	start := p.opts.Now()
-	err := p.opts.Upstream.Do(ctx, p.exchange(c), &answerSink{p: p, c: c, ctx: ctx})
+	err := p.opts.Upstream.Do(life, p.exchange(c), &answerSink{p: p, c: c, ctx: life})
 	c.waited = p.since(start)
+	return p.settle(c, p.ended(life, c, err))
+}
+
+// ended says what an exchange's error means, if anything.
+func (p *Pipeline) ended(life context.Context, c *Call, err error) error {
 	var refusal *Rejection
 	switch {
 	case errors.As(err, &refusal):
 		return refusal
+	case err != nil && c.isLong() && life.Err() != nil:
+		return nil // whoever listened has gone, or may listen no longer
 	case err != nil && p.closing.Err() != nil:
 		return unavailable("shutdown", err)
-	case err != nil && ctx.Err() != nil:
+	case err != nil && life.Err() != nil:
 		return cancelled(err)
+	case err != nil && c.remembered:
+		return nil // the client asks for the rest with the last event's id
 	case err != nil:
 		return upstreamFailed("transport", err)
 	}
-	return p.settle(c)
+	return nil
 }
+
+// isLong says whether the answer is a stream that stays open.
+func (c *Call) isLong() bool { return c.Verb == wire.Watch || c.method != nil && c.method.long }
 
 // lifetime is how long the upstream works for c. In 2026-07-28 a client that
 // closes its request cancels it. Before, it does not: cancelling takes a
-// notification, and only the sidecar's own end stops the call.
+// notification, and only the sidecar's own end stops the call. A stream that
+// stays open ends with its client, with the token that opened it, and when the
+// sidecar shuts down.
 func (p *Pipeline) lifetime(ctx context.Context, c *Call) (context.Context, context.CancelFunc, func()) {
-	if c.Era == Legacy {
+	if c.Era == Legacy && c.Verb != wire.Watch {
 		ctx = context.WithoutCancel(ctx)
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	stop := context.AfterFunc(p.closing, cancel)
-	return ctx, cancel, func() { stop(); cancel() }
+	stops := []func() bool{context.AfterFunc(p.closing, cancel)}
+	if c.isLong() {
+		end := func(why string) func() {
+			return func() {
+				c.ended.CompareAndSwap(nil, &why)
+				cancel()
+			}
+		}
+		stops = append(stops, context.AfterFunc(p.draining, end("shutdown")))
+		if expiry := c.Principal.Expiry; !expiry.IsZero() {
+			t := time.AfterFunc(max(0, expiry.Sub(p.opts.Now())), end("token-expired"))
+			stops = append(stops, t.Stop)
+		}
+	}
+	return ctx, cancel, func() {
+		for _, stop := range stops {
+			stop()
+		}
+		cancel()
+	}
 }
 
 // cancelled ends a call that its client no longer waits for: there is nobody to
@@ -68,9 +102,15 @@ func cancelled(cause error) *Rejection {
 }
 
 func (p *Pipeline) exchange(c *Call) wire.Exchange {
-	x := wire.Exchange{Verb: c.Verb, Body: c.request, Call: c.isRequest(), Version: c.Version, Session: c.upstreamSession()}
+	x := wire.Exchange{Verb: c.Verb, Body: c.request, Call: c.isRequest(), Long: c.isLong(), Version: c.Version, Session: c.upstreamSession(), Owner: c.Principal.Key()}
+	if c.Verb == wire.Watch {
+		x.LastEvent = c.Head.LastEvent
+	}
 	if c.Era == Modern {
-		x.Method, x.Name, x.Params = c.Method, c.Target, c.params
+		x.Method, x.Params = c.Method, c.params
+		if c.method.named {
+			x.Name = c.Target
+		}
 	}
 	return x
 }
@@ -82,10 +122,15 @@ func (c *Call) upstreamSession() string {
 	return c.Session.Upstream
 }
 
-// settle judges an exchange that ended without an error of the transport.
-func (p *Pipeline) settle(c *Call) error {
+// settle judges an exchange that has ended, with err if its end was an error.
+func (p *Pipeline) settle(c *Call, err error) error {
 	status := c.reply.Status
 	switch {
+	case err != nil:
+		if c.pending != nil {
+			c.Session.putBack(c.pending)
+		}
+		return err
 	case c.Verb == wire.End:
 		p.sessions.end(c.Session)
 		return nil // ours is gone, whatever the upstream does with its own
@@ -96,12 +141,45 @@ func (p *Pipeline) settle(c *Call) error {
 		return unknownSession()
 	case c.result != nil:
 		return nil
+	case c.isLong():
+		return p.settleLong(c)
 	case !c.isRequest() && status >= 200 && status < 300:
 		if c.method.need == ownRequest {
 			p.flights.end(c.flightKey(c.Msg.Member(c.Msg.Params, "requestId")), p.opts.After)
 		}
 		return nil
+	case c.remembered:
+		// The upstream closed a stream that can be resumed; its answer comes there.
+		c.end("detached")
+		return nil
 	}
+	return c.noAnswer()
+}
+
+// settleLong ends a stream that stayed open until now.
+func (p *Pipeline) settleLong(c *Call) error {
+	switch {
+	case c.Verb == wire.Watch && c.reply.Status == http.StatusMethodNotAllowed:
+		return notAllowed()
+	case c.Verb == wire.Watch && (c.reply.Stream || c.ended.Load() != nil):
+		return nil
+	case c.Verb != wire.Watch && c.ended.Load() != nil:
+		// Ending a subscription takes a result (MCP 2026-07-28, basic/patterns/
+		// subscriptions), and the upstream is not going to send one.
+		id := c.Msg.Value(c.Msg.ID)
+		c.result = fmt.Appendf(nil, `{"jsonrpc":"2.0","id":%s,"result":{"resultType":"complete","_meta":{"io.modelcontextprotocol/subscriptionId":%s}}}`, id, id)
+		return nil
+	case c.reply.Stream:
+		return nil
+	}
+	return c.noAnswer()
+}
+
+// end notes why the answer ends without a result.
+func (c *Call) end(why string) { c.ended.CompareAndSwap(nil, &why) }
+
+func (c *Call) noAnswer() error {
+	status := c.reply.Status
 	r := upstreamFailed("no-answer", fmt.Errorf("upstream answered %d without a JSON-RPC message", status))
 	if status >= 400 && status < 500 && c.Era == Modern {
 		// A client that can fall back to an older revision looks at the status
@@ -122,10 +200,12 @@ func (c *Call) lostSession() bool { return c.reply.Status == 404 && c.Session !=
 // Events may precede the result, so this cannot wait for it.
 func (s *answerSink) openSession(upstream string) {
 	c := s.c
-	if c.method == nil || !c.method.opensSession || upstream == "" {
-		return
+	if c.method == nil || !c.method.opensSession || upstream == "" && c.Transport != Stdio {
+		return // an upstream without sessions; a pipe is one all the same
 	}
-	c.Session = s.p.sessions.open(c.Principal.Key(), s.p.opts.Server, upstream)
+	c.Session = s.p.sessions.open(&Session{
+		Upstream: upstream, owner: c.Principal.Key(), server: s.p.opts.Server, capabilities: c.declaredCapabilities(), forget: s.p.forget,
+	})
 	c.holdsSession = false // the place is filled
 	c.out.Session(c.Session.ID)
 }
@@ -150,6 +230,9 @@ func (s *answerSink) Reply(r wire.Reply) error {
 		return upstreamFailed("redirect", fmt.Errorf("the upstream redirects (HTTP %d), which is not followed; correct upstreams.%s.url", r.Status, s.p.opts.Server))
 	}
 	s.openSession(r.Session)
+	if r.Stream && r.Status == http.StatusOK {
+		s.c.out.Open(s.c.isLong())
+	}
 	return nil
 }
 
@@ -160,30 +243,33 @@ func (s *answerSink) Message(ev wire.Event) error {
 	case s.c.lostSession():
 		return wire.ErrDone // whatever the body says
 	case len(ev.Data) == 0:
-		return nil // sets an event id or a delay only
+		return s.pass(ev, nil) // sets an event id or a delay only
 	}
 	m, err := wire.Scan(ev.Data, s.p.opts.Limits.Answer)
 	if err != nil {
 		return upstreamFailed("malformed", fmt.Errorf("upstream message: %w", err))
 	}
-	switch m.Kind {
-	case wire.Response:
+	switch {
+	case m.Kind == wire.Notification:
+		return s.notification(m, ev)
+	case m.Kind == wire.Response && s.c.isRequest():
 		return s.response(m)
-	case wire.Request:
-		if s.c.asked++; s.c.asked > maxAsked {
-			return upstreamFailed("flood", errors.New("the upstream starts one request after the other, and none is admitted"))
-		}
-		s.p.fromUpstream(s, m)
-		return nil
+	case m.Kind == wire.Response && s.c.Verb != wire.Watch:
+		return upstreamFailed("unexpected", errors.New("the upstream answered a message that is no request"))
 	}
-	return s.notification(m)
+	if s.c.asked++; s.c.asked > maxAsked && !s.c.isLong() {
+		return upstreamFailed("flood", errors.New("the upstream starts one request after the other"))
+	}
+	s.p.fromUpstream(s, m, ev)
+	return nil
 }
 
-// notification passes on what belongs to the request on whose stream it came. It
-// is counted in that call's record.
-func (s *answerSink) notification(m *wire.Message) error {
+// notification passes on what belongs to the stream on which it came. It is
+// counted in the record of the call whose stream that is.
+func (s *answerSink) notification(m *wire.Message, ev wire.Event) error {
 	c := s.c
-	if !c.isRequest() || lookup(FromUpstream, m.Kind, m.Method, c.Era) == nil || !c.owns(m) {
+	row := s.p.lookup(FromUpstream, m.Kind, m.Method, c.Era)
+	if row == nil || !c.isRequest() && c.Verb != wire.Watch || !s.p.mayNotify(c, m, row) {
 		c.dropped++
 		return nil
 	}
@@ -195,37 +281,62 @@ func (s *answerSink) notification(m *wire.Message) error {
 		return err // what came before cannot be recalled; the rest is withheld
 	}
 	c.events++
-	// Event names mean nothing in MCP. Event ids would promise that the stream can
-	// be resumed, which takes a GET that is not served yet.
-	return s.pass(wire.Event{Data: body})
+	return s.pass(ev, body)
 }
 
-// owns says whether a progress notification names the token that c's request
-// gave out. Another one may belong to another request, whose state this is not.
-func (c *Call) owns(m *wire.Message) bool {
-	if m.Method != "notifications/progress" {
-		return true
+// mayNotify says whether c's client may read the upstream's notification m.
+func (p *Pipeline) mayNotify(c *Call, m *wire.Message, row *method) bool {
+	switch row.need {
+	case ownRequest:
+		token := m.Member(m.Params, "progressToken")
+		return c.owns(m, token) || c.Verb == wire.Watch && (p.flights.gaveOut(c.Session, scalarKey(m, token)) || c.Session.recall(m, token, byToken) != nil)
+	case ownAsked:
+		return c.Session.take(m, m.Member(m.Params, "requestId")) != nil
+	case ownTask:
+		return p.tasks.holds(c.Principal.Key(), m.Text(m.Member(m.Params, row.target)))
+	case access:
+		uri := m.Text(m.Member(m.Params, row.target))
+		return p.opts.Authorization != guards.Enforce || checkURI(uri) == nil && p.visible(c, row.kind, uri)
 	}
-	said := m.At(m.Params, "progressToken")
-	asked := c.Msg.At(c.Msg.Params, "_meta", "progressToken")
-	return said != wire.Absent && asked != wire.Absent && sameScalar(m, said, c.Msg, asked)
+	return m.Method != "notifications/subscriptions/acknowledged" || c.isLong()
+}
+
+// owns says whether the progress token at node said is the one that c's request
+// gave out. Another one may belong to another request, whose state this is not.
+func (c *Call) owns(m *wire.Message, said int) bool {
+	if c.Msg == nil {
+		return false
+	}
+	given := byToken(c)
+	return said != wire.Absent && given != wire.Absent && sameScalar(m, said, c.Msg, given)
 }
 
 func (s *answerSink) response(m *wire.Message) error {
 	c := s.c
-	if !c.isRequest() {
-		return upstreamFailed("unexpected", errors.New("the upstream answered a message that is no request"))
-	}
 	own := m.ID == wire.Absent || m.Nodes[m.ID].Kind == 'n' // an error whose sender could not read our id
 	if !own && !sameScalar(m, m.ID, c.Msg, c.Msg.ID) {
 		return upstreamFailed("wrong-id", errors.New("the upstream answered another request"))
 	}
-	body, err := s.p.inspectOutput(c, m)
+	body, err := s.p.inspectAnswer(c, m)
 	if err != nil {
 		return err
 	}
 	c.result = body
 	return wire.ErrDone
+}
+
+// inspectAnswer is inspectOutput for the response to c, with what such a response
+// says about later requests.
+func (p *Pipeline) inspectAnswer(c *Call, m *wire.Message) ([]byte, error) {
+	body, err := p.inspectOutput(c, m)
+	if err != nil {
+		return nil, err
+	}
+	p.learnTask(c, m)
+	if m.Text(m.Member(m.Result, "resultType")) == "input_required" {
+		return p.sealState(c, body)
+	}
+	return body, nil
 }
 
 // sameScalar compares strings and numbers by value: an upstream may write 1 as
@@ -246,55 +357,37 @@ func sameScalar(a *wire.Message, i int, b *wire.Message, j int) bool {
 	return false
 }
 
-// pass hands an event to the client. A client that is gone stops nothing: the
-// call's context says when it should end.
-func (s *answerSink) pass(ev wire.Event) error {
-	s.c.bytesOut += len(ev.Data)
-	if err := s.c.out.Event(ev); err != nil && s.c.Era == Modern {
+// pass hands an event to the client, with body as its message. A client that is
+// gone stops nothing: the call's context says when it should end.
+//
+// Event names mean nothing in MCP and are left out. Ids and delays let a client of
+// an older revision resume the stream; the call is kept for that.
+func (s *answerSink) pass(ev wire.Event, body []byte) error {
+	c := s.c
+	out := wire.Event{Data: body}
+	if c.Era == Legacy && c.Session != nil && len(ev.ID) <= maxEventID && isVisible(ev.ID) {
+		out.ID, out.Retry = ev.ID, digits(ev.Retry)
+	}
+	if out.ID != "" && c.isRequest() {
+		c.Session.remember(c)
+	}
+	if body == nil && out.ID == "" && out.Retry == "" {
+		return nil
+	}
+	c.bytesOut += len(body)
+	if err := c.out.Event(out); err != nil && (c.Era == Modern || c.isLong()) {
 		return upstreamFailed("client-gone", err)
 	}
 	return nil
 }
 
-// fromUpstream runs the list for a request that the upstream started on c's
-// stream. It inherits c's principal and session and has a record of its own.
-func (p *Pipeline) fromUpstream(s *answerSink, m *wire.Message) {
-	c := s.c
-	p.Handle(s.ctx, &Call{
-		Parent: c.ID, Dir: FromUpstream, Transport: c.Transport, Msg: m, Era: c.Era, Version: c.Version,
-		Principal: c.Principal, Session: c.Session, bytesIn: len(m.Raw),
-	}, &refuser{s})
-}
-
-// refuser answers a request of the upstream's that the method table does not
-// admit.
-type refuser struct{ s *answerSink }
-
-func (r *refuser) Session(string) {}
-
-func (r *refuser) Open(bool) {}
-
-func (r *refuser) Event(wire.Event) error { return errors.New("nothing is relayed here") }
-
-func (r *refuser) Answer(a *Answer) {
-	c := r.s.c
-	c.dropped++
-	if a.Body == nil || c.Era == Modern {
-		return // 2026-07-28 has no such requests, and no place to answer them
+// digits is s if it is a number, else nothing.
+func digits(s string) string {
+	if len(s) > 9 || strings.Trim(s, "0123456789") != "" {
+		return ""
 	}
-	ctx, cancel := context.WithTimeout(r.s.ctx, 10*time.Second)
-	defer cancel()
-	x := wire.Exchange{Body: a.Body, Version: c.Version, Session: c.upstreamSession()}
-	if err := r.s.p.opts.Upstream.Do(ctx, x, discard{}); err != nil {
-		r.s.p.opts.Log.Warn("the upstream could not be told that its request is refused", "audit_id", c.ID, "error", r.s.p.opts.Redact(err.Error()))
-	}
+	return s
 }
-
-// discard takes an answer that nobody waits for.
-type discard struct{}
-
-func (discard) Reply(wire.Reply) error   { return nil }
-func (discard) Message(wire.Event) error { return nil }
 
 // intent is the record that precedes a destructive call.
 func (p *Pipeline) intent(c *Call) audit.Event {

@@ -2,39 +2,56 @@ package pipeline
 
 import "mcp-sidecar/policy"
 
-// feature is a kind of what a server offers by name (MCP, "Server Features").
+// feature is a kind of what a server offers by name (MCP, "Server Features"), or
+// of what else a message may be about.
 type feature uint8
 
-// Features. The zero value is a tool.
+// Features. The zero value is none.
 const (
-	aTool     feature = iota // named by its name
-	aResource                // named by its URI
-	aTemplate                // named by its URI template
-	aPrompt                  // named by its name
+	noFeature feature = iota
+	aTool             // named by its name
+	aResource         // named by its URI
+	aTemplate         // named by its URI template
+	aPrompt           // named by its name
+	aRef              // what a completion refers to: a prompt or a resource template
+	aMethod           // a method that the configuration admits
+	aTask             // named by its id
 )
 
 // entry is what the use of a feature needs, and whether the configuration names
 // it. One place makes the objects of the policy, so that a list and the request
 // that follows from it are decided alike. Only tools have catalog entries.
+//
+//	tool                 SERVER/NAME          call, or as catalogued
+//	resource, template   SERVER/resource:URI  read
+//	prompt               SERVER/prompt:NAME   get
+//	admitted method      SERVER/method:NAME   call
+//
+// A template is what its URI template says: whoever may read "x/{id}" is shown
+// it, and what he then reads is decided by its own URI.
 func (p *Pipeline) entry(f feature, name string) (e policy.Entry, catalogued bool) {
-	switch {
-	case f == aTool:
-		if e, ok := p.opts.Catalog.Lookup(p.opts.Server, name); ok {
+	server, bare := p.opts.Split(name)
+	if server == "" || bare == "" {
+		return policy.Entry{}, false // names nothing, so every engine denies it
+	}
+	switch f {
+	case aTool:
+		if e, ok := p.opts.Catalog.Lookup(server, bare); ok {
 			return e, true
 		}
-		return policy.Default(p.opts.Server, name), false
-	case name == "":
-		return policy.Entry{}, false // names nothing, so every engine denies it
-	case f == aPrompt:
-		return p.uncatalogued("/prompt:"+name, "get"), false
+		return policy.Default(server, bare), false
+	case aResource, aTemplate:
+		return uncatalogued(server, "resource:"+normalURI(bare), "read"), false
+	case aPrompt:
+		return uncatalogued(server, "prompt:"+bare, "get"), false
+	case aMethod:
+		return uncatalogued(server, "method:"+bare, "call"), false
 	}
-	// A template is what its URI template says: whoever may read "x/{id}" is shown
-	// it, and what he then reads is decided by its own URI.
-	return p.uncatalogued("/resource:"+name, "read"), false
+	return policy.Entry{}, false
 }
 
-func (p *Pipeline) uncatalogued(object, action string) policy.Entry {
-	return policy.Entry{Permission: policy.Permission{Object: p.opts.Server + object, Action: action}, Action: action}
+func uncatalogued(server, name, action string) policy.Entry {
+	return policy.Entry{Permission: policy.Permission{Object: server + "/" + name, Action: action}, Action: action}
 }
 
 // visible says whether a listed feature may be shown to c's principal: as its

@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"context"
-	"strconv"
 	"sync"
 	"time"
 )
@@ -26,27 +25,39 @@ type flights struct {
 	open map[flightKey]*flight
 }
 
-type flight struct{ cancel context.CancelFunc }
+type flight struct {
+	cancel context.CancelFunc
+	token  string // its progress token, as scalarKey writes it; empty without one
+}
 
 func (c *Call) flightKey(node int) flightKey {
-	k := flightKey{session: c.Session, id: string(c.Msg.Value(node))}
-	if c.Msg.Nodes[node].Kind == '"' {
-		k.id = strconv.Quote(c.Msg.Text(node)) // however it is escaped
-	}
+	k := flightKey{session: c.Session, id: scalarKey(c.Msg, node)}
 	if k.session == nil {
 		k.owner = c.Principal.Key()
 	}
 	return k
 }
 
+// gaveOut says whether a request of session in flight gave out the progress token.
+func (f *flights) gaveOut(session *Session, token string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for k, own := range f.open {
+		if k.session == session && token != "" && own.token == token {
+			return true
+		}
+	}
+	return false
+}
+
 // add notes a request; the returned function forgets it.
-func (f *flights) add(k flightKey, cancel context.CancelFunc) func() {
+func (f *flights) add(k flightKey, token string, cancel context.CancelFunc) func() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.open == nil {
 		f.open = map[flightKey]*flight{}
 	}
-	own := &flight{cancel}
+	own := &flight{cancel, token}
 	f.open[k] = own
 	return func() {
 		f.mu.Lock()

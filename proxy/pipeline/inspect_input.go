@@ -8,31 +8,67 @@ import (
 )
 
 // inspectInput asks whether the request is safe. Guards see the arguments as the
-// one scan read them; what they decide is patched into the same bytes.
+// one scan read them; what they decide is patched into the same bytes. A message
+// that the upstream starts is input to the client, and inspected as all that the
+// client reads.
 func (p *Pipeline) inspectInput(ctx context.Context, c *Call) error {
-	if c.Dir == FromUpstream || c.Verb != wire.Send {
+	if c.Dir == FromUpstream {
+		return p.inspectUpstream(c)
+	}
+	if c.Verb != wire.Send {
 		return nil
 	}
-	if c.method.need != toolAccess {
-		return nil
+	patches := c.stripCarrier()
+	if c.method.asks {
+		state, err := p.openState(c)
+		if err != nil {
+			return err
+		}
+		patches = append(patches, state...)
 	}
+	c.destructive = c.method.admitted // nobody knows what it does
+	if c.method.kind == aTool {
+		edits, err := p.inspectTool(ctx, c)
+		if err != nil {
+			return err
+		}
+		patches = append(patches, edits...)
+	}
+	return p.patchRequest(c, patches)
+}
+
+// inspectTool asks whether a tool call is safe, and returns what has to change in it.
+func (p *Pipeline) inspectTool(ctx context.Context, c *Call) ([]wire.Patch, error) {
 	var missing bool
 	if c.tool, missing = p.inventory.tool(ctx, c); missing {
 		if p.opts.Authorization == guards.Enforce {
-			return unknownTool()
+			return nil, unknownTool()
 		}
 		c.observed("inspect-input: the upstream lists no such tool")
 	}
-	g := c.guardCall(p.opts.Server)
+	server, name := p.opts.Split(c.Target)
+	g := c.guardCall(server + "/" + name)
 	c.destructive = p.opts.NeedsConfirm(g) || c.tool.mayDestroy()
 	if err := c.agreeParams(); err != nil {
-		return err
+		return nil, err
 	}
 	edits, err := p.runInputGuards(ctx, c, g)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	return p.rewriteCall(c, g, edits)
+}
+
+// patchRequest makes what is forwarded. Mirrored headers follow what has changed.
+func (p *Pipeline) patchRequest(c *Call, patches []wire.Patch) error {
+	if len(patches) == 0 {
+		return nil
+	}
+	var err error
+	if c.request, err = wire.Splice(c.Msg.Raw, patches); err != nil {
+		return failed(err)
+	}
+	return c.rebuildParams(p.opts.Limits.Message)
 }
 
 // runInputGuards runs every guard in order; the first that blocks decides.
@@ -61,9 +97,9 @@ func (p *Pipeline) runInputGuards(ctx context.Context, c *Call, g *guards.Call) 
 
 // guardCall shows the call to the guards: every value inside the arguments, with
 // its path.
-func (c *Call) guardCall(server string) *guards.Call {
+func (c *Call) guardCall(tool string) *guards.Call {
 	g := &guards.Call{
-		Tool: server + "/" + c.Target, Action: c.Entry.Action,
+		Tool: tool, Action: c.Entry.Action,
 		ReadOnly: c.tool.readOnly == yes, Destructive: c.tool.confirmable(), AnyURL: !c.tool.known || c.tool.anyURL,
 	}
 	if c.Args != wire.Absent {
@@ -139,11 +175,11 @@ var argKinds = map[byte]guards.ArgKind{
 	'n': guards.Null, '{': guards.Object, '[': guards.Array,
 }
 
-// rewriteCall patches the request: constants that guards chose, arguments that
+// rewriteCall returns what changes in the request: constants that guards chose, arguments that
 // the operator injects, and confirm, which the upstream does not know.
-func (p *Pipeline) rewriteCall(c *Call, g *guards.Call, edits []guards.Edit) error {
+func (p *Pipeline) rewriteCall(c *Call, g *guards.Call, edits []guards.Edit) ([]wire.Patch, error) {
 	if p.opts.Passive {
-		return nil
+		return nil, nil
 	}
 	set := make([]wire.Field, 0, len(edits)+len(c.rule.InjectSubject))
 	for _, e := range edits {
@@ -159,17 +195,7 @@ func (p *Pipeline) rewriteCall(c *Call, g *guards.Call, edits []guards.Edit) err
 	if p.confirms(g, c.rule) && !c.tool.own[p.opts.Confirm.Name] {
 		strip = p.opts.Confirm.Name
 	}
-	patches, err := c.argumentPatches(set, strip)
-	if err != nil {
-		return err
-	}
-	if len(patches) == 0 {
-		return nil
-	}
-	if c.request, err = wire.Splice(c.Msg.Raw, patches); err != nil {
-		return failed(err)
-	}
-	return c.rebuildParams(p.opts.Limits.Message)
+	return c.argumentPatches(set, strip)
 }
 
 // argumentPatches replaces the first-level arguments in set, adds those that are

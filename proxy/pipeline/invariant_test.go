@@ -420,14 +420,15 @@ func TestUpstreamStartedMessage(t *testing.T) {
 			t.Errorf("%s: %+v", body, k.answer)
 		}
 	}
-	// Were the table to admit one, execute would still not know where to send it.
-	if err := w.pipe.execute(context.Background(), &Call{Dir: FromUpstream}); err == nil {
+	// Were the table to admit one, there would be no session to answer in.
+	if err := w.pipe.execute(context.Background(), &Call{Dir: FromUpstream, Msg: &wire.Message{Kind: wire.Request, ID: wire.Absent}}); err == nil {
 		t.Error("a message of the upstream's was executed")
 	}
 }
 
 // The table admits nothing in a direction or kind that it does not name.
 func TestMethodTable(t *testing.T) {
+	p := &Pipeline{}
 	for key, m := range methods {
 		if !m.legacy && !m.modern {
 			t.Errorf("%v exists in no era", key)
@@ -435,15 +436,16 @@ func TestMethodTable(t *testing.T) {
 		for _, dir := range []Direction{FromClient, FromUpstream} {
 			for _, kind := range []wire.Kind{wire.None, wire.Request, wire.Notification, wire.Response} {
 				for _, era := range []Era{Legacy, Modern} {
-					want := dir == key.dir && kind == key.kind && (era == Legacy && m.legacy || era == Modern && m.modern)
-					if got := lookup(dir, kind, key.name, era) != nil; got != want {
+					row := methods[methodKey{dir, kind, key.name}]
+					want := row != nil && (era == Legacy && row.legacy || era == Modern && row.modern)
+					if got := p.lookup(dir, kind, key.name, era) != nil; got != want {
 						t.Errorf("%v %v %s in era %d: %v, want %v", dir, kind, key.name, era, got, want)
 					}
 				}
 			}
 		}
 	}
-	if lookup(FromClient, wire.Request, "", Legacy) != nil {
+	if p.lookup(FromClient, wire.Request, "", Legacy) != nil {
 		t.Error("an empty method was found")
 	}
 }
@@ -508,7 +510,7 @@ func TestSessionsAreCounted(t *testing.T) {
 		t.Fatal("b has no place of its own")
 	}
 	s.unreserve("b")
-	one, two := s.open("a", "docs", "up-1"), s.open("a", "docs", "up-2")
+	one, two := s.open(&Session{owner: "a", Upstream: "up-1"}), s.open(&Session{owner: "a", Upstream: "up-2"})
 	if one.ID == two.ID || len(one.ID) < 26 {
 		t.Errorf("ids %q and %q", one.ID, two.ID)
 	}
@@ -522,7 +524,7 @@ func TestSessionsAreCounted(t *testing.T) {
 	if len(s.count) != 0 || len(s.byID) != 0 {
 		t.Errorf("left: %v %v", s.count, s.byID)
 	}
-	if found, _ := s.find("", "", ""); found != nil {
+	if found, _, _ := s.find("", "", "", false); found != nil {
 		t.Error("the empty id is a session")
 	}
 }

@@ -44,7 +44,18 @@ type Options struct {
 	Authenticator Authenticator // nil: everybody is Anyone
 	// Anyone is who everybody is without an Authenticator. Zero means
 	// identity.Anonymous.
-	Anyone        identity.Principal
+	Anyone identity.Principal
+	// Methods are admitted beyond the method table, by name, in both directions.
+	Methods []string
+	// SharedPipe says that one session or process of the upstream may serve several
+	// principals of one pipe.
+	SharedPipe bool
+	// Split tells of which server a target is and what the server calls it. Nil
+	// means that everything is Server's.
+	Split func(target string) (server, name string)
+	// SealKey seals what the upstream wants back from the client. Empty means a
+	// random key: then only this process can open it.
+	SealKey       []byte
 	Policy        Authorizer
 	Authorization guards.Mode // Enforce, or Observe
 	PerCaller     bool        // the policy tells callers apart, so that lists are private
@@ -116,6 +127,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Anyone.Subject == "" {
 		o.Anyone = identity.Anonymous()
+	}
+	if o.Split == nil {
+		o.Split = func(target string) (string, string) { return o.Server, target }
 	}
 	if o.NeedsConfirm == nil {
 		o.NeedsConfirm = func(*guards.Call) bool { return true }

@@ -23,6 +23,13 @@ func (c *Call) agreeParams() error {
 		return nil
 	}
 	for _, h := range c.tool.headers {
+		if c.Transport == Stdio {
+			// Nobody has mirrored it, so nobody has decided by it.
+			if body, ok := primitive(c.Msg, c.Msg.At(c.Args, h.path...)); ok {
+				c.params = append(c.params, wire.Header{Name: h.name, Value: body})
+			}
+			continue
+		}
 		values := c.Head.Params[http.CanonicalHeaderKey(h.name)]
 		arg := c.Msg.At(c.Args, h.path...)
 		body, mirrored := primitive(c.Msg, arg)

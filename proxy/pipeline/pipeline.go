@@ -13,6 +13,7 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"mcp-sidecar/guards"
@@ -66,36 +67,14 @@ type Pipeline struct {
 	quota     *quota
 	calls     inFlight
 	flights   flights
-	draining  context.Context // done when streams that only wait should end
+	tasks     tasks
+	seal      *sealer
+	draining  context.Context // ends the streams that stay open
 	drain     context.CancelFunc
-	closing   context.Context
+	closing   context.Context // ends everything
 	close     context.CancelFunc
+	idle      sync.WaitGroup // what works beside the calls
 }
-
-// New returns a pipeline for one upstream.
-func New(o Options) *Pipeline {
-	o = o.withDefaults()
-	p := &Pipeline{opts: o, sessions: o.Shared.sessions, quota: &o.Shared.quota}
-	p.inventory = newInventory(p.fetchTools, o.Now)
-	p.draining, p.drain = context.WithCancel(context.Background())
-	p.closing, p.close = context.WithCancel(context.Background())
-	return p
-}
-
-// Drain ends the streams on which clients only wait for news, so that the calls
-// in flight have the time that is left to finish. It returns at once.
-func (p *Pipeline) Drain() { p.drain() }
-
-// Close ends the calls that outlive their client's connection, and waits for a
-// while until every call has been recorded.
-func (p *Pipeline) Close() {
-	p.drain()
-	p.close()
-	p.calls.wait(closeTime)
-}
-
-// closeTime is how long Close waits.
-const closeTime = 5 * time.Second
 
 type stage struct {
 	name string
@@ -168,6 +147,9 @@ func (p *Pipeline) write(e audit.Event) (err error) {
 // refused call opened.
 func (p *Pipeline) release(c *Call) {
 	p.quota.release(c)
+	if c.watching {
+		p.sessions.unwatch(c)
+	}
 	if c.usesSession {
 		c.usesSession = false
 		p.sessions.leave(c.Session)

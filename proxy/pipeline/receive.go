@@ -30,13 +30,10 @@ func (p *Pipeline) receive(ctx context.Context, c *Call) error {
 		return c.Refused
 	}
 	if c.Dir == FromUpstream {
-		return c.classify() // its bytes were scanned as they came off the stream
+		return p.classify(c) // its bytes were scanned as they came off the stream
 	}
 	if c.Verb != wire.Send {
-		if c.Head.Session == "" {
-			return malformed(wire.CodeInvalidRequest, "session", "no session is named")
-		}
-		return c.endVersion()
+		return c.checkVerb()
 	}
 	raw, err := p.read(ctx, c)
 	if err != nil {
@@ -46,17 +43,25 @@ func (p *Pipeline) receive(ctx context.Context, c *Call) error {
 		return malformedError(err)
 	}
 	c.request = raw
+	if err := c.findCarrier(); err != nil {
+		return err
+	}
 	if c.Msg.Kind == wire.Response {
-		return malformed(wire.CodeInvalidRequest, "response", "no request of the server is waiting for this response")
+		c.method = response
+		if c.Head.Version.Value == revisionModern {
+			return unasked() // 2026-07-28 has no requests that a client could answer
+		}
+		return c.legacyVersion()
 	}
 	c.Method = c.Msg.Method
 	if err := c.agreeVersion(); err != nil {
 		return err
 	}
+	c.method = p.lookup(c.Dir, c.Msg.Kind, c.Method, c.Era)
 	if err := c.agreeHeaders(); err != nil {
 		return err
 	}
-	err = c.classify()
+	err = p.classify(c)
 	if err != nil && c.Msg.Kind == wire.Notification {
 		// Whoever may speak at all has a notification that is not admitted dropped
 		// in silence: an error without an id would answer nothing. Strangers learn
@@ -69,8 +74,43 @@ func (p *Pipeline) receive(ctx context.Context, c *Call) error {
 	return err
 }
 
-// endVersion checks the one header that goes upstream when a session is ended.
-func (c *Call) endVersion() error {
+// checkVerb looks at what comes without a message: the end of a session, or the
+// request for its stream. 2026-07-28 has neither (basic/transports/
+// streamable-http, "Backward Compatibility").
+func (c *Call) checkVerb() error {
+	switch {
+	case c.Head.Version.Value == revisionModern, c.Verb == wire.Watch && c.Head.Session == "":
+		return notAllowed()
+	case c.Head.Session == "":
+		return malformed(wire.CodeInvalidRequest, "session", "no session is named")
+	case len(c.Head.LastEvent) > maxEventID || !isVisible(c.Head.LastEvent):
+		return malformed(wire.CodeInvalidRequest, "last-event-id", "Last-Event-ID is no id that was given out here")
+	}
+	return c.legacyVersion()
+}
+
+// notAllowed tells clients that there is no such stream or session, which they
+// take for an answer and not for a failure.
+func notAllowed() *Rejection {
+	return &Rejection{Outcome: ProtocolRejected, Code: CodeMethod, Reason: "http-method", Public: "this HTTP method is not served here", Status: 405, Allow: "POST, DELETE"}
+}
+
+// maxEventID bounds the id of an event, in bytes.
+const maxEventID = 1024
+
+// isVisible says whether s can stand in a header as it is.
+func isVisible(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+// legacyVersion checks the one header that says in which revision a message
+// without metadata is meant.
+func (c *Call) legacyVersion() error {
 	header := c.Head.Version
 	switch {
 	case header.Several:
@@ -93,6 +133,10 @@ func (c *Call) bodyReader() io.Reader {
 // token holds: strangers cannot make us buffer.
 func (p *Pipeline) read(ctx context.Context, c *Call) ([]byte, error) {
 	limit := p.opts.Limits.RequestBody
+	trusting := limit // a line of a pipe is in memory already, and its token may stand at its end
+	if c.Transport != Stdio {
+		trusting = min(headSize, limit)
+	}
 	tooLarge := &Rejection{Outcome: Limited, Code: CodeSize, Reason: "body-size", Public: "request body exceeds the size limit", Status: 413}
 	if c.Body.Size >= 0 && c.Body.Size <= headSize && c.Body.Size <= limit {
 		raw := make([]byte, c.Body.Size)
@@ -102,14 +146,14 @@ func (p *Pipeline) read(ctx context.Context, c *Call) ([]byte, error) {
 		}
 		return raw, nil
 	}
-	raw, err := io.ReadAll(io.LimitReader(c.bodyReader(), min(headSize, limit)+1))
+	raw, err := io.ReadAll(io.LimitReader(c.bodyReader(), trusting+1))
 	c.head, c.bytesIn = raw[:min(len(raw), headSize)], len(raw)
 	switch {
 	case err != nil:
 		return nil, cutShort(err)
 	case int64(len(raw)) > limit || c.Body.Size > limit:
 		return nil, tooLarge
-	case len(raw) <= headSize:
+	case int64(len(raw)) <= trusting:
 		return raw, nil
 	}
 	if err := p.verify(ctx, c); err != nil {
@@ -141,6 +185,9 @@ func cutShort(err error) *Rejection {
 func (c *Call) agreeVersion() error {
 	meta := c.Msg.At(c.Msg.Params, "_meta", metaVersion)
 	header := c.Head.Version
+	if c.Transport == Stdio && meta != wire.Absent {
+		header = Header{Value: c.Msg.Text(meta), Present: true}
+	}
 	if header.Several {
 		return mismatch("header mismatch: MCP-Protocol-Version is sent more than once")
 	}
@@ -192,17 +239,17 @@ func isRevision(s string) bool {
 // have decided by them. Older revisions do not define them; there they are
 // ignored and not passed on.
 func (c *Call) agreeHeaders() error {
-	if c.Era != Modern || c.Dir == FromUpstream {
+	if c.Era != Modern || c.Transport == Stdio {
 		return nil
 	}
 	if err := agree("Mcp-Method", c.Head.Method, c.Method, c.Msg.Kind == wire.Request); err != nil {
 		return err
 	}
-	m := methods[methodKey{c.Dir, c.Msg.Kind, c.Method}]
-	if m == nil || m.target == "" {
+	if c.method == nil || !c.method.named {
 		return nil
 	}
-	return agree("Mcp-Name", c.Head.Name, c.Msg.Text(c.Msg.Member(c.Msg.Params, m.target)), true)
+	required := c.method.kind != aTask // which the extension, not the revision, names
+	return agree("Mcp-Name", c.Head.Name, c.Msg.Text(c.Msg.Member(c.Msg.Params, c.method.target)), required)
 }
 
 func agree(name string, h Header, body string, required bool) error {
@@ -235,30 +282,38 @@ func decodeHeader(v string) (string, bool) {
 }
 
 // classify finds the method's row and what the message acts on.
-func (c *Call) classify() error {
-	c.method = lookup(c.Dir, c.Msg.Kind, c.Msg.Method, c.Era)
-	c.Method = c.Msg.Method
+func (p *Pipeline) classify(c *Call) error {
+	m := c.Msg
+	if c.Dir == FromUpstream && m.Kind == wire.Response {
+		c.method = redelivery
+		return nil
+	}
+	c.method, c.Method = p.lookup(c.Dir, m.Kind, m.Method, c.Era), m.Method
 	if c.method == nil {
 		return malformed(wire.CodeMethodNotFound, "method", "method not found")
 	}
-	m := c.Msg
-	if m.Params != wire.Absent {
-		for i := range m.Children(m.Params) {
-			// An upstream that folds case would act on another tool than the one
-			// that was authorized (CVE-2026-27896).
-			if wire.FoldsTo(m.Name(i), "name", "arguments", "_meta", "uri") {
-				return malformed(wire.CodeInvalidRequest, "member-case", "a member of params is spelled with the wrong case")
-			}
+	for i := range m.ChildrenOf(m.Params) {
+		// An upstream that folds case would act on another thing than the one
+		// that was authorized (CVE-2026-27896).
+		if wire.FoldsTo(m.Name(i), "name", "arguments", "_meta", "uri", "ref", "taskId", "requestId", "notifications", "requestState", "inputResponses") {
+			return malformed(wire.CodeInvalidRequest, "member-case", "a member of params is spelled with the wrong case")
 		}
 	}
 	if c.Dir == FromClient && (isReserved(m, m.ID) || isReserved(m, m.Member(m.Params, "requestId"))) {
 		return malformed(wire.CodeInvalidRequest, "reserved-id", "this request id is reserved")
 	}
-	if c.method.opensSession {
+	switch {
+	case c.method.opensSession:
 		return c.checkInitialize()
+	case c.method.kind == aMethod:
+		c.targetKind, c.Target = aMethod, m.Method
+	case c.method.target != "":
+		if err := c.readTarget(); err != nil {
+			return err
+		}
 	}
-	if c.method.need == toolAccess {
-		return c.checkToolCall()
+	if c.method.kind == aTool {
+		return c.readArguments()
 	}
 	return nil
 }
@@ -284,11 +339,7 @@ func (c *Call) checkInitialize() error {
 	return nil // a newer one than we know: the upstream offers what it has
 }
 
-func (c *Call) checkToolCall() error {
-	name := c.Msg.Member(c.Msg.Params, c.method.target)
-	if c.Target = c.Msg.Text(name); c.Target == "" {
-		return malformed(wire.CodeInvalidParams, "params", "params.name is missing or not a string")
-	}
+func (c *Call) readArguments() error {
 	c.Args = c.Msg.Member(c.Msg.Params, "arguments")
 	if c.Args != wire.Absent && c.Msg.Nodes[c.Args].Kind != '{' {
 		return malformed(wire.CodeInvalidParams, "params", "params.arguments is not an object")

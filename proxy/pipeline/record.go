@@ -21,6 +21,9 @@ func (p *Pipeline) record(c *Call, a *Answer) audit.Event {
 		BytesIn: c.bytesIn, BytesOut: c.bytesOut + len(a.Body), Events: c.events, Dropped: c.dropped,
 		Millis: p.since(c.started), Waited: c.waited,
 	}
+	if why := c.ended.Load(); why != nil {
+		e.Reason = *why
+	}
 	if r := c.refusal; r != nil {
 		e.Reason, e.Guard = r.Reason, r.Guard
 		if r.Rule != "" {

@@ -2,6 +2,8 @@ package pipeline
 
 import (
 	"crypto/rand"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -24,7 +26,21 @@ type Session struct {
 	server   string // whose pipeline opened it
 	opened   time.Time
 	active   int // messages being handled
+	watching int // open streams
 	used     time.Time
+
+	capabilities []string       // that the client declared; set once, before the session is known
+	forget       func(*Session) // told when the session ends for another reason than its client's wish
+
+	mu    sync.Mutex
+	asked map[string]*asked // requests of the upstream that the client has not answered, by id
+	memos []*Call           // calls whose answers the upstream may send again, oldest first
+}
+
+// declared says whether the client offers capability. Where there is no session,
+// nobody has said so.
+func (s *Session) declared(capability string) bool {
+	return s != nil && slices.Contains(s.capabilities, capability)
 }
 
 // sessions are those of every pipeline that shares them: the cap is per principal,
@@ -43,23 +59,61 @@ func newSessions(max int, now func() time.Time) *sessions {
 	return &sessions{max: max, now: now, byID: map[string]*Session{}, count: map[string]int{}}
 }
 
-// find returns owner's session id at server and its revision, or nil. Sessions of
-// others, sessions with another server and sessions that do not exist look the same.
-func (t *sessions) find(id, owner, server string) (*Session, string) {
+// find returns owner's session id at server and its revision, or nil. Sessions of others and
+// sessions that do not exist look the same, and so do those at another server; foreign tells them apart for those
+// who may know.
+//
+// A session that a stranger opened on a pipe belongs to the first principal who
+// uses it, or to all of them where shared says so.
+func (t *sessions) find(id, owner, server string, shared bool) (s *Session, version string, foreign bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	s := t.byID[id]
-	if s == nil || s.owner != owner || s.server != server {
-		return nil, ""
+	s = t.byID[id]
+	if s == nil || s.server != server {
+		return nil, "", false
 	}
-	now := t.now()
-	if s.expired(now) {
+	if now := t.now(); s.expired(now) {
 		t.drop(s)
-		return nil, ""
+		s.forget(s)
+		return nil, "", false
 	}
-	s.used = now
+	if s.owner != owner && strings.HasPrefix(s.owner, unbound+"\x00") && !strings.HasPrefix(owner, unbound+"\x00") && !shared {
+		t.rebind(s, owner)
+	}
+	if s.owner != owner && !shared && !strings.HasPrefix(owner, unbound+"\x00") {
+		return nil, "", true
+	}
+	s.used = t.now()
 	s.active++
-	return s, s.version
+	return s, s.version, false
+}
+
+func (t *sessions) rebind(s *Session, owner string) {
+	t.uncount(s.owner)
+	s.owner = owner
+	t.count[owner]++
+}
+
+// maxWatching bounds the open streams of one session.
+const maxWatching = 8
+
+// watch takes one of the places for streams of c's session.
+func (t *sessions) watch(c *Call) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if c.Session.watching >= maxWatching {
+		return false
+	}
+	c.Session.watching++
+	c.watching = true
+	return true
+}
+
+func (t *sessions) unwatch(c *Call) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c.watching = false
+	c.Session.watching--
 }
 
 func (s *Session) expired(now time.Time) bool {
@@ -98,6 +152,7 @@ func (t *sessions) evict(owner string) {
 	}
 	if oldest != nil && t.now().Sub(oldest.used) >= evictable {
 		t.drop(oldest)
+		oldest.forget(oldest)
 	}
 }
 
@@ -116,17 +171,25 @@ func (t *sessions) sweep(now time.Time) {
 	for _, s := range t.byID {
 		if s.expired(now) {
 			t.drop(s)
+			s.forget(s)
 		}
 	}
 }
 
+// expire is sweep for whoever does not hold the lock.
+func (t *sessions) expire() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.sweep(t.now())
+}
+
 // open turns a reserved place into a session. The id has at least 128 bits from
 // crypto/rand.
-func (t *sessions) open(owner, server, upstream string) *Session {
+func (t *sessions) open(s *Session) *Session {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := t.now()
-	s := &Session{ID: rand.Text(), Upstream: upstream, owner: owner, server: server, opened: now, used: now}
+	s.ID, s.opened, s.used = rand.Text(), now, now
 	t.byID[s.ID] = s
 	return s
 }

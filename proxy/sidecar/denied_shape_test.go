@@ -55,7 +55,9 @@ var (
 	notObject  = rejected(400, -32600, "malformed", "not a JSON object").withID("null")
 	media      = rejected(400, -32600, "media-type", "the body must be application/json, not encoded")
 	notMessage = func(text string) refusal { return rejected(400, -32600, "malformed", text) }
-	notServed  = refusal{status: 405, code: 40500, text: "this HTTP method is not served here", outcome: "protocol_rejected", stage: "receive", reason: "http-method", allow: "POST, DELETE"}
+	notServed  = refusal{status: 405, code: 40500, text: "this HTTP method is not served here", outcome: "protocol_rejected", stage: "receive", reason: "http-method", allow: "POST, GET, DELETE"}
+	noStream   = refusal{status: 405, code: 40500, text: "this HTTP method is not served here", outcome: "protocol_rejected", stage: "receive", reason: "http-method", allow: "POST, DELETE"}
+	unasked    = refusal{status: 400, code: -32600, text: "no request of the server is waiting for this response", outcome: "protocol_rejected", stage: "authorize", reason: "response"}
 	noMethod   = refusal{status: 404, legacy: 200, code: -32601, text: "method not found", outcome: "protocol_rejected", stage: "receive", reason: "method"}
 	noTool     = refusal{status: 400, legacy: 200, code: -32602, text: "unknown tool", outcome: "protocol_rejected", stage: "authorize", reason: "unknown-tool"}
 	badParams  = func(text string) refusal {

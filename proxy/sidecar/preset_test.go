@@ -97,7 +97,7 @@ func TestObserveStillAuthenticates(t *testing.T) {
 		for name, d := range map[string]denial{
 			"token":     {ask: read(func(a ask) ask { return a.with("Authorization") }), refusal: unauthorized("no bearer token was sent", "")},
 			"duplicate": {ask: raw(strings.Replace(good, `"name":`, `"name":"x","name":`, 1)), refusal: duplicate},
-			"method":    {ask: asks("resources/read", `"uri":"x"`), refusal: noMethod},
+			"method":    {ask: asks("resources/burn", `"uri":"x"`), refusal: noMethod},
 			"credential": {ask: func(r *rig, rev, id string) ask {
 				return toolCall(rev, r.token("alice"), id, "read_document", `{"t":"`+r.token("alice")+`"}`)
 			}, refusal: carried},

@@ -20,7 +20,7 @@ func TestRefusedNotifications(t *testing.T) {
 	r := start(t, setup{inventory: demoInventory})
 	forms := map[string]func(rev string) ask{
 		"unknown":            func(rev string) ask { return notify(rev, r.token("alice"), "notifications/unheard-of", "") },
-		"roots, not built":   func(rev string) ask { return notify(rev, r.token("alice"), "notifications/roots/list_changed", "") },
+		"roots, undeclared":  func(rev string) ask { return notify(rev, r.token("alice"), "notifications/roots/list_changed", "") },
 		"of a server":        func(rev string) ask { return notify(rev, r.token("alice"), "notifications/message", `"data":"x"`) },
 		"request without id": func(rev string) ask { return notify(rev, r.token("alice"), "tools/call", `"name":"read_document"`) },
 		"carries its own key": func(rev string) ask {

@@ -176,7 +176,7 @@ func TestUpstreamStartedRequest(t *testing.T) {
 	if call.Outcome != "allowed" || call.Dropped != 1 || call.Events != 0 {
 		t.Errorf("record of the call: %+v", call)
 	}
-	if want := `{"jsonrpc":"2.0","id":"s-1","error":{"code":-32601,"message":"method not found","data":{"outcome":"protocol_rejected","reason":"method","audit_id":"` + asked.ID + `"}}} in upstream-session-1`; got != want {
+	if want := `{"jsonrpc":"2.0","id":"s-1","error":{"code":-32601,"message":"the client does not offer this","data":{"outcome":"protocol_rejected","reason":"capability","audit_id":"` + asked.ID + `"}}} in upstream-session-1`; got != want {
 		t.Errorf("the upstream is told\n%s\nwant\n%s", got, want)
 	}
 	// 2026-07-28 has no such requests and no place to answer them.

@@ -146,6 +146,14 @@ func (m *Message) Children(i int) func(yield func(int) bool) {
 	}
 }
 
+// ChildrenOf is like Children for an i that may be Absent or no container.
+func (m *Message) ChildrenOf(i int) func(yield func(int) bool) {
+	if i == Absent {
+		return func(func(int) bool) {}
+	}
+	return m.Children(i)
+}
+
 // Member returns the value of object i's member name, or Absent. i may be
 // Absent or no object.
 func (m *Message) Member(i int, name string) int {
