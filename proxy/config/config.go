@@ -47,6 +47,14 @@ type Config struct {
 	// StateDir is the folder for what the sidecar keeps. Empty means the XDG
 	// state folder; StateFolder resolves it.
 	StateDir string `json:"state_dir,omitempty" jsonschema:"Folder for what the sidecar keeps. Default: $XDG_STATE_HOME/mcp-sidecar, else ~/.local/state/mcp-sidecar."`
+	// SealKeyFile names the file with the key that seals what servers want back
+	// from clients. Empty means a random key: what one process has sealed, no
+	// other can open, and neither can the same after a restart.
+	SealKeyFile string `json:"seal_key_file,omitempty" jsonschema:"File with the key, at least 32 characters, that seals requestState; replicas share it. Default: a random key for each process."`
+	// Methods are admitted beyond those of MCP, in both directions. Empty admits
+	// none. Under a policy each is the object UPSTREAM/method:NAME with the action
+	// call.
+	Methods []string `json:"methods,omitempty" jsonschema:"Methods and notifications that pass beyond those of MCP, by name. Default: none."`
 	// Auth says who may call. Nil means that callers cannot be authenticated,
 	// which Validate allows only with InsecureNoAuth.
 	Auth *Auth `json:"auth,omitempty" jsonschema:"How callers are authenticated. Without it the sidecar does not start, unless --insecure-no-auth is passed."`

@@ -13,7 +13,8 @@ import (
 // alphabet, so that no later reader has to escape one.
 var (
 	upstreamName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$`)
-	toolName     = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,128}$`)       // MCP 2025-11-25, tool names
+	toolName     = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,128}$`) // MCP 2025-11-25, tool names
+	methodName   = regexp.MustCompile(`^[A-Za-z0-9_.$/-]{1,128}$`)
 	policyName   = regexp.MustCompile(`^[A-Za-z0-9_.:-]{1,128}$`)      // resource, action
 	scopeToken   = regexp.MustCompile(`^[\x21\x23-\x5B\x5D-\x7E]+$`)   // RFC 6749 section 3.3
 	headerToken  = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]+$") // RFC 9110 section 5.6.2

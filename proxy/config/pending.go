@@ -29,8 +29,8 @@ type pendingSetting struct {
 // table when it becomes a field.
 var pending = map[reflect.Type][]pendingSetting{
 	reflect.TypeFor[Config](): {
-		{"tls", never}, {"diagnostics", never}, {"seal_key_file", never},
-		{"merge", justFalse}, {"methods", emptyList}, {"allow", emptyList}, {"egress", emptyMapping},
+		{"tls", never}, {"diagnostics", never},
+		{"merge", justFalse}, {"allow", emptyList}, {"egress", emptyMapping},
 	},
 	reflect.TypeFor[Auth]():       {{"jwt", emptyList}, {"static_tokens_file", never}},
 	reflect.TypeFor[Upstream]():   {{"command", emptyList}, {"env_allow", emptyList}, {"shared", justFalse}},

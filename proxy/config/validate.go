@@ -84,6 +84,12 @@ func (c *Config) check() []finding {
 	checkEnum(k, "guards.injection", modeNames, c.Guards.Injection)
 	c.DNS.check(k)
 	c.Limits.check(k)
+	for i, m := range c.Methods {
+		at := item("methods", i)
+		k.unless(methodName.MatchString(m) && !strings.HasPrefix(m, "rpc."), at, "must be a method name of at most 128 letters, digits, _, ., -, $ and /, and not begin with rpc. (JSON-RPC 2.0 section 4.3)")
+		k.unless(!slices.Contains(c.Methods[:i], m), at, "is given twice")
+	}
+	k.file("seal_key_file", c.SealKeyFile)
 	k.file("state_dir", c.StateDir)
 	k.file("audit.file", c.Audit.File)
 	return k.found

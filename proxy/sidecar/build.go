@@ -46,14 +46,34 @@ func (s *Sidecar) build() error {
 	if err := s.openAudit(); err != nil {
 		return err
 	}
+	key, err := s.sealKey()
+	if err != nil {
+		return err
+	}
 	confirm := s.needsConfirm()
 	return s.buildEndpoints(shared{
 		verifier: verifier,
+		sealKey:  key,
 		counts:   pipeline.NewShared(s.pipelineLimits(), s.opts.Now),
 		input:    s.inputGuards(confirm),
 		output:   outputGuards(),
 		confirm:  confirm,
 	})
+}
+
+// shortestKey is the least length of the seal key's text, in bytes.
+const shortestKey = 32
+
+// sealKey is the configured key, or nothing.
+func (s *Sidecar) sealKey() ([]byte, error) {
+	if s.cfg.SealKeyFile == "" {
+		return nil, nil
+	}
+	key, err := s.readSecret(s.cfg.SealKeyFile)
+	if err == nil && len(key) < shortestKey {
+		err = fmt.Errorf("%w: seal_key_file: the key has fewer than %d characters; make one with: openssl rand -hex 32", ErrConfig, shortestKey)
+	}
+	return []byte(key), err
 }
 
 func (s *Sidecar) buildPolicy() (*policy.Engine, error) {

@@ -46,6 +46,7 @@ type endpoint struct {
 // not depend on the server, and limits per principal hold over all of them.
 type shared struct {
 	verifier pipeline.Authenticator // nil where everybody is anonymous
+	sealKey  []byte                 // empty: random for each pipeline
 	counts   *pipeline.Shared
 	input    []guards.Input
 	output   []guards.Output
@@ -91,6 +92,8 @@ func (s *Sidecar) buildPipeline(e *endpoint, sh shared) *pipeline.Pipeline {
 	return pipeline.New(pipeline.Options{
 		Server:        e.name,
 		Authenticator: sh.verifier,
+		Methods:       s.cfg.Methods,
+		SealKey:       sh.sealKey,
 		Policy:        s.parts.policy,
 		Authorization: presetMode(s.cfg.Preset),
 		PerCaller:     s.cfg.Policy != nil,
