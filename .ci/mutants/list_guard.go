@@ -29,4 +29,6 @@ var guardMutants = []mutant{
 	{name: "injection: trusted text is wrapped", file: "guards/injection/wrap.go", old: "if t.Trusted || t.Wrap", new: "if t.Wrap", pkgs: []string{"./guards/injection"}},
 	{name: "injection: the source is written as it is", file: "guards/injection/wrap.go", old: "safeSource(source)", new: "source", pkgs: []string{"./guards/injection"}},
 	{name: "schema: everything fits", file: "guards/schema/schema.go", old: "if err := s.resolved.Validate(v); err != nil {", new: "if err := s.resolved.Validate(v); false {", pkgs: []string{"./guards/schema"}},
+	{name: "injection: a phrase's last gap hides it", file: "guards/injection/phrase.go", old: "r.count-near > p.reach", new: "r.count-near > p.reach-1", pkgs: []string{"./guards/injection"}},
+	{name: "secrets: a word at the start of a text is missed", file: "guards/secrets/words.go", old: "if i := len(e.classes) - back; i >= 0 {", new: "if i := len(e.classes) - back; i > 0 {", pkgs: []string{"./guards/secrets"}},
 }

@@ -29,45 +29,71 @@ type lookalike struct {
 	defused             string
 }
 
-// suspects are the bytes that a look-alike may start with: brackets as such,
-// as entity, percent or backslash escape, and all that is not ASCII.
+// suspects are the bytes that a look-alike, or markup, may start with: brackets
+// and number signs as such, as entity, percent or backslash escape, and first
+// bytes of characters that are not ASCII. Those that start nothing else than
+// Chinese characters and Korean syllables (U+4000 to U+9FFF, U+B000 to U+CFFF)
+// are none.
 var suspects = buildSuspects()
 
-func buildSuspects() (table [256]bool) {
-	for _, b := range []byte("<[&%\\") {
-		table[b] = true
+func buildSuspects() (table [256]uint8) {
+	for _, b := range []byte("<[&%\\#") {
+		table[b] = 1
 	}
-	for b := utf8.RuneSelf; b < len(table); b++ {
-		table[b] = true
+	for b := 0xc0; b < len(table); b++ {
+		if b < 0xe4 || b == 0xea || b > 0xec {
+			table[b] = 1
+		}
 	}
 	return table
+}
+
+// suspect returns the first place of s at or behind from that holds one of
+// suspects, or the end of s. Most texts are read by little else than this.
+func suspect(s string, from int) int {
+	i := from
+	for ; i+8 <= len(s); i += 8 {
+		p := s[i : i+8]
+		if suspects[p[0]]|suspects[p[1]]|suspects[p[2]]|suspects[p[3]]|suspects[p[4]]|suspects[p[5]]|suspects[p[6]]|suspects[p[7]] != 0 {
+			break
+		}
+	}
+	for i < len(s) && suspects[s[i]] == 0 {
+		i++
+	}
+	return i
 }
 
 // nextLookalike returns the first look-alike of s at or behind from. work is
 // raised by the characters read.
 func nextLookalike(s string, from int, work *int) (lookalike, bool) {
-	for i := from; i < len(s); i++ {
-		if !suspects[s[i]] || !utf8.RuneStart(s[i]) {
-			continue
-		}
+	for i := suspect(s, from); i < len(s); i = suspect(s, i+1) {
 		c, width := decode(s[i:])
 		*work += width
-		end := -1
-		defused := defusedDelimiter
-		switch c {
-		case '<':
-			end = matchDelimiter(s, i+width, work)
-		case '[':
-			defused = defusedNote
-			if end = matchNote(s, i+width, work); end >= 0 && !startsLine(s[:i], work) {
-				end = -1
-			}
-		}
-		if end >= 0 {
-			return lookalike{bracketStart(s, i), i + width, end, defused}, true
+		if l, ok := lookalikeAt(s, i, c, width, work); ok {
+			return l, true
 		}
 	}
 	return lookalike{}, false
+}
+
+// lookalikeAt says whether the character c, which stands at i, starts one.
+func lookalikeAt(s string, i int, c byte, width int, work *int) (lookalike, bool) {
+	end := -1
+	defused := defusedDelimiter
+	switch c {
+	case '<':
+		end = matchDelimiter(s, i+width, work)
+	case '[':
+		defused = defusedNote
+		if end = matchNote(s, i+width, work); end >= 0 && !startsLine(s[:i], work) {
+			end = -1
+		}
+	}
+	if end < 0 {
+		return lookalike{}, false
+	}
+	return lookalike{bracketStart(s, i), i + width, end, defused}, true
 }
 
 // bracketStart returns where replacing the bracket at i may start. In \\u003c

@@ -1,7 +1,9 @@
 package injection
 
 import (
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -71,5 +73,77 @@ func TestJoinedPieces(t *testing.T) {
 			s = `"` + s + `"`
 		}
 		checkWrapped(t, s, "x")
+	}
+}
+
+// phrasesPlainly is findPhrases without what rules phrases out early.
+func phrasesPlainly(s string, seen *sightings) {
+	r := reader{text: s, comment: -1}
+	for r.next() {
+		for _, n := range vocabulary.endings[r.last().word] {
+			if start, ok := r.match(&vocabulary.phrases[n], &seen.work); ok {
+				r.report(&vocabulary.phrases[n], start, seen)
+			}
+		}
+	}
+}
+
+// FuzzAnchors: ruling phrases out early hides none. Each byte picks a word.
+func FuzzAnchors(f *testing.F) {
+	words := slices.Sorted(maps.Keys(vocabulary.words))
+	fillers := []string{"quite", "x", ". ", ", ", "\n"}
+	f.Add([]byte("\x00\x01\x02\x03\x04\x05"))
+	f.Fuzz(func(t *testing.T, picks []byte) {
+		var s strings.Builder
+		for i := 0; i+1 < len(picks); i += 2 {
+			n := int(picks[i]) | int(picks[i+1])<<8
+			if n %= len(words) + 40; n < len(words) {
+				s.WriteString(words[n] + " ")
+			} else {
+				s.WriteString(fillers[n%len(fillers)] + " ")
+			}
+		}
+		checkAnchors(t, s.String())
+	})
+}
+
+func checkAnchors(t *testing.T, s string) {
+	t.Helper()
+	var plain, fast sightings
+	phrasesPlainly(s, &plain)
+	findPhrases(s, &fast)
+	if plain.first != fast.first {
+		t.Fatalf("%q: %v, want %v", s, fast.first, plain.first)
+	}
+}
+
+// TestAnchors walks every phrase: with its gaps filled to the last word it is
+// found, whichever of its words come.
+func TestAnchors(t *testing.T) {
+	words := make([]string, len(vocabulary.words)+1)
+	for w, n := range vocabulary.words {
+		words[n] = w
+	}
+	random := rand.New(rand.NewPCG(3, 4))
+	for _, p := range vocabulary.phrases {
+		for range 50 {
+			var s strings.Builder
+			for _, step := range p.steps {
+				n := 1 + random.IntN(len(words)-1)
+				for !step.set.has(uint16(n)) {
+					n = n%(len(words)-1) + 1
+				}
+				gap, word := strings.Repeat("quite ", step.gap), words[n]
+				if word == "@" || word == "://" {
+					gap, word = gap[len("quite "):], "x"+word+"x" // a mark stands in something
+				}
+				s.WriteString(gap + word + " ")
+			}
+			checkAnchors(t, s.String())
+			var seen sightings
+			if findPhrases(s.String(), &seen); seen.first[p.rule].end == 0 && p.rule != hiddenText {
+				t.Fatalf("%q is not found", s.String())
+			}
+		}
 	}
 }

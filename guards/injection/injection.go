@@ -41,9 +41,8 @@ func (Guard) Find(t guards.Text) []guards.Finding {
 		return nil
 	}
 	var seen sightings
-	findBreakout(t.Value, &seen)
+	findMarkup(t.Value, t.Trusted, &seen)
 	if !t.Trusted {
-		findMarkup(t.Value, &seen)
 		findPhrases(t.Value, &seen)
 	}
 	return seen.findings()
@@ -138,11 +137,4 @@ func separate(list []guards.Finding) []guards.Finding {
 		}
 	}
 	return list
-}
-
-// findBreakout looks for the first look-alike of a delimiter.
-func findBreakout(s string, seen *sightings) {
-	if l, ok := nextLookalike(s, 0, &seen.work); ok {
-		seen.add(breakout, l.start, l.end)
-	}
 }

@@ -1,7 +1,5 @@
 package injection
 
-import "unicode/utf8"
-
 // mark is markup that plays a part in a conversation of its own: chat templates
 // of models, fake system messages, the tag of poisoned tool descriptions.
 type mark struct {
@@ -36,17 +34,26 @@ var marks = []mark{
 // behind one or more # at the start of a line.
 var headings = []string{"system:", "systemprompt:", "systemmessage:", "instruction:", "newinstructions:", "assistant:"}
 
-// findMarkup reports each kind of markup once.
-func findMarkup(s string, seen *sightings) {
-	for i := range len(s) {
-		if s[i] != '#' && !suspects[s[i]] || !utf8.RuneStart(s[i]) {
+// findMarkup reports each kind of markup once, and look-alikes of our delimiters.
+// In a trusted text only the latter count.
+func findMarkup(s string, trusted bool, seen *sightings) {
+	for i := suspect(s, 0); i < len(s); i = suspect(s, i+1) {
+		c, width := decode(s[i:])
+		seen.work += width
+		if c != '<' && c != '[' && c != '#' {
 			continue
 		}
-		switch c, width := decode(s[i:]); c {
-		case '<', '[':
-			findMark(s, i, c, width, seen)
-		case '#':
+		if seen.first[breakout].end == 0 {
+			if l, ok := lookalikeAt(s, i, c, width, &seen.work); ok {
+				seen.add(breakout, l.start, l.end)
+			}
+		}
+		switch {
+		case trusted:
+		case c == '#':
 			findHeading(s, i, width, seen)
+		default:
+			findMark(s, i, c, width, seen)
 		}
 	}
 }

@@ -14,8 +14,18 @@ import (
 func findPhrases(s string, seen *sightings) {
 	r := reader{text: s, comment: -1}
 	for r.next() {
-		for _, n := range vocabulary.endings[r.last().word] {
+		word := r.last().word
+		if word == 0 {
+			continue
+		}
+		for _, a := range vocabulary.anchors[word] {
+			r.anchors[a] = r.count
+		}
+		for _, n := range vocabulary.endings[word] {
 			p := &vocabulary.phrases[n]
+			if near := r.anchors[p.anchor]; near == 0 || r.count-near > p.reach {
+				continue // a word that the phrase needs has not been read, or too long ago
+			}
 			if start, ok := r.match(p, &seen.work); ok {
 				r.report(p, start, seen)
 			}
@@ -63,6 +73,7 @@ type reader struct {
 	comment int // where the HTML comment around pos starts, -1 outside
 	count   int
 	ring    [memory]token
+	anchors [maxAnchors]int // anchor → count when one of its words was last read, 0 before
 }
 
 // last returns the word that next has read.
@@ -73,6 +84,9 @@ func (r *reader) at(n int) *token { return &r.ring[n&(memory-1)] }
 
 // longest bounds the words of the vocabulary, in folded bytes.
 const longest = 20
+
+// letters are the first folded bytes of a word, filled up with zeros.
+type letters [24]byte
 
 // kinds says what an ASCII byte is to the reader: its lower-case form if it
 // stands in words, else one of these. All other bytes are unsure.
@@ -138,8 +152,18 @@ func (r *reader) next() bool {
 // word reads the word at the reader's place. Apostrophes and what shows nothing
 // do not end it: don't, ig<zero width>nore.
 func (r *reader) word(before pause) {
-	var buf [longest]byte
-	start, end, n := r.pos, r.pos, 0
+	var buf letters
+	start, n := r.pos, 0
+	for n < longest && r.pos < len(r.text) { // nearly every word, all of it
+		c := kinds[r.text[r.pos]]
+		if c <= unsure {
+			break
+		}
+		buf[n] = c
+		n++
+		r.pos++
+	}
+	end := r.pos
 	for r.pos < len(r.text) {
 		c, width := kinds[r.text[r.pos]], 1
 		if c == unsure {
@@ -156,7 +180,7 @@ func (r *reader) word(before pause) {
 		}
 		r.pos += width
 	}
-	r.push(token{word: vocabulary.lookup(buf[:min(n, longest)], n), before: before, start: start, end: end})
+	r.push(token{word: vocabulary.lookup(&buf, n), before: before, start: start, end: end})
 }
 
 func (r *reader) push(t token) {

@@ -1,6 +1,7 @@
 package injection
 
 import (
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"strconv"
@@ -12,7 +13,13 @@ type phrase struct {
 	rule    rule
 	command bool // the first word must start a command
 	steps   []step
+	// A word of anchor, one of the phrase's own sets, stands at most reach words
+	// before its end.
+	anchor, reach int
 }
+
+// maxAnchors bounds the number of different anchors.
+const maxAnchors = 96
 
 // step is a set of words, behind at most gap arbitrary ones.
 type step struct {
@@ -29,8 +36,11 @@ func (s wordSet) has(word uint16) bool { return s[word>>6]>>(word&63)&1 != 0 }
 type dictionary struct {
 	words   map[string]uint16
 	lengths [1024]uint32 // lengths of the words with the same ends, one bit each
+	letters []letters    // by word
+	table   [2048]uint16 // open addressing by hash
 	phrases []phrase
 	endings [][]uint16 // word → phrases that it can end
+	anchors [][]uint16 // word → anchors that it belongs to
 	leadIn  wordSet
 	at, url uint16
 }
@@ -38,12 +48,31 @@ type dictionary struct {
 var vocabulary = buildVocabulary()
 
 // lookup returns the index of a word of n folded bytes, 0 if it is unknown. The
-// lengths keep most words of a text from being hashed.
-func (d *dictionary) lookup(word []byte, n int) uint16 {
+// lengths keep most words of a text from being hashed. This is where most of the
+// time for a text is spent: a map would take several times as long.
+func (d *dictionary) lookup(word *letters, n int) uint16 {
 	if n > longest || d.lengths[ends(word[0], word[n-1])]>>n&1 == 0 {
 		return 0
 	}
-	return d.words[string(word)]
+	for at := word.hash(); ; at++ {
+		if w := d.table[at%len(d.table)]; w == 0 || d.letters[w].are(word) {
+			return w
+		}
+	}
+}
+
+func (l *letters) are(m *letters) bool {
+	return binary.LittleEndian.Uint64(l[:8]) == binary.LittleEndian.Uint64(m[:8]) &&
+		binary.LittleEndian.Uint64(l[8:16]) == binary.LittleEndian.Uint64(m[8:16]) &&
+		binary.LittleEndian.Uint64(l[16:]) == binary.LittleEndian.Uint64(m[16:])
+}
+
+// hash mixes the letters into eleven bits.
+func (l *letters) hash() int {
+	h := binary.LittleEndian.Uint64(l[:8]) * 0x9e3779b97f4a7c15
+	h ^= binary.LittleEndian.Uint64(l[8:16]) * 0xc2b2ae3d27d4eb4f
+	h ^= binary.LittleEndian.Uint64(l[16:]) * 0x165667b19e3779f9
+	return int(h >> 53)
 }
 
 // ends mixes the first and the last byte of a word into an index of lengths.
@@ -52,7 +81,7 @@ func ends(first, last byte) int { return (int(first)*33 + int(last)) & 1023 }
 // buildVocabulary compiles the tables of rules.go. A mistake in them is a
 // mistake in the program, so it panics.
 func buildVocabulary() *dictionary {
-	d := &dictionary{words: map[string]uint16{}}
+	d := &dictionary{words: map[string]uint16{}, letters: make([]letters, 1)}
 	d.at, d.url = d.index("@"), d.index("://")
 	for _, line := range phrases {
 		for _, field := range strings.Fields(line.text) {
@@ -66,8 +95,11 @@ func buildVocabulary() *dictionary {
 	}
 	d.leadIn = d.set("@lead")
 	d.endings = make([][]uint16, len(d.words)+1)
+	d.anchors = make([][]uint16, len(d.words)+1)
+	sets := map[string]int{}
 	for n, line := range phrases {
 		p := d.compile(line.rule, line.text)
+		d.anchor(&p, strings.Fields(line.text), sets)
 		d.phrases = append(d.phrases, p)
 		for _, word := range d.words {
 			if p.steps[len(p.steps)-1].set.has(word) {
@@ -88,6 +120,59 @@ func (d *dictionary) index(word string) uint16 {
 	n := uint16(len(d.words) + 1)
 	d.words[word] = n
 	d.lengths[ends(word[0], word[len(word)-1])] |= 1 << len(word)
+	var l letters
+	copy(l[:], word)
+	d.letters = append(d.letters, l)
+	at := l.hash()
+	for d.table[at%len(d.table)] != 0 {
+		at++
+	}
+	d.table[at%len(d.table)] = n
+	return n
+}
+
+// common are words that stand in nearly every text.
+const common = "the a an to of and in is are was were it its you your my our this that these those such all any every no not me us out on off " +
+	"as at be been by for from have has had he her his if into now one or other read said same so some system than their them then there they " +
+	"what when which who will with would first new order data text list key only must should note email url before above previous existing"
+
+// anchor chooses the set of p, but for the last one, that has the fewest words
+// which stand everywhere. Most phrases are ruled out by it before any words are
+// compared. sets has the anchors so far.
+func (d *dictionary) anchor(p *phrase, fields []string, sets map[string]int) {
+	best, fewest := "", len(common)
+	step := 0
+	for _, field := range fields[:len(fields)-1] {
+		if strings.HasPrefix(field, "~") {
+			continue
+		}
+		field = strings.TrimPrefix(field, "^")
+		p.reach += p.steps[step].gap + 1
+		step++
+		if n := commonWords(field); n < fewest {
+			best, fewest, p.reach = field, n, 0
+		}
+	}
+	p.reach += p.steps[len(p.steps)-1].gap + 1
+	n, known := sets[best]
+	if !known {
+		if n = len(sets); n == maxAnchors {
+			panic("injection: too many anchors")
+		}
+		sets[best] = n
+		for _, word := range expand(best) {
+			d.anchors[d.words[word]] = append(d.anchors[d.words[word]], uint16(n))
+		}
+	}
+	p.anchor = n
+}
+
+func commonWords(field string) (n int) {
+	for _, word := range expand(field) {
+		if slices.Contains(strings.Fields(common), word) {
+			n++
+		}
+	}
 	return n
 }
 

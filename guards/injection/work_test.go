@@ -10,8 +10,7 @@ const maxWork = 60
 
 func workOf(s string) int {
 	var seen sightings
-	findBreakout(s, &seen)
-	findMarkup(s, &seen)
+	findMarkup(s, false, &seen)
 	findPhrases(s, &seen)
 	defusing := 0
 	for done := 0; ; {

@@ -17,7 +17,7 @@ const (
 
 // trigger is a word and what to do where it stands.
 type trigger struct {
-	word string // lower case, as the automaton compares
+	word string // lower case, as words compares
 	kind wordKind
 	// For tokenWord: the prefix as issued and how it goes on.
 	token token

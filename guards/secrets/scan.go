@@ -75,11 +75,12 @@ type scanner struct {
 }
 
 func (c *scanner) scan() {
-	state := uint16(0)
-	for i := 0; i < len(c.text); i++ {
-		state = lexicon.step(state, c.text[i])
-		for w := lexicon.last[state]; w != 0; w = lexicon.more[w-1] {
-			c.hit(&triggers[w-1], i+1)
+	for end := lexicon.next(c.text, 0); end >= 0; end = lexicon.next(c.text, end) {
+		all := lexicon.candidates(c.text, end)
+		for i := range all {
+			if lexicon.endsAt(&all[i], c.text, end) {
+				c.hit(&triggers[all[i].word], end)
+			}
 		}
 	}
 }
