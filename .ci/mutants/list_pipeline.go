@@ -7,7 +7,7 @@ var pipelineMutants = []mutant{
 	{name: "receive: what front refuses goes on", file: "proxy/pipeline/receive.go", old: "if c.Refused != nil {", new: "if c.Refused != nil && c.Refused.Silent {", pkgs: pipelineTests},
 	{name: "receive: responses of clients pass", file: "proxy/pipeline/receive.go", old: "if c.Msg.Kind == wire.Response {", new: "if false {", pkgs: pipelineTests},
 	{name: "receive: announced bodies of any size pass", file: "proxy/pipeline/receive.go", old: "case int64(len(raw)) > limit || c.Body.Size > limit:", new: "case false:", pkgs: pipelineTests},
-	{name: "receive: large bodies of any size pass", file: "proxy/pipeline/receive.go", old: "\tif int64(len(raw)) > limit {", new: "\tif false {", pkgs: pipelineTests},
+	{name: "receive: large bodies of any size pass", file: "proxy/pipeline/receive.go", old: "c.bodyReader()), int(limit))", new: "c.bodyReader()), 1<<30)", pkgs: pipelineTests},
 	{name: "receive: strangers send large bodies", file: "proxy/pipeline/receive.go",
 		old: "if err := p.verify(ctx, c); err != nil {\n\t\tc.Stage = \"authenticate\"\n\t\treturn nil, err\n\t}\n\trest", new: "rest", pkgs: pipelineTests},
 	{name: "receive: strangers' notifications are swallowed", file: "proxy/pipeline/receive.go", old: "err != nil && c.Msg.Kind == wire.Notification", new: "false", pkgs: pipelineTests},

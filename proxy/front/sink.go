@@ -102,7 +102,7 @@ func (s *sink) startStream() {
 
 func (s *sink) writeEvent(ev wire.Event) error {
 	_ = s.rc.SetWriteDeadline(time.Now().Add(writeTime))
-	if _, err := s.w.Write(wire.AppendEvent(make([]byte, 0, len(ev.Data)+64), ev)); err != nil {
+	if err := wire.WriteEvent(s.w, ev); err != nil {
 		return fmt.Errorf("write event: %w", err)
 	}
 	return nil

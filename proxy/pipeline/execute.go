@@ -32,6 +32,9 @@ func (p *Pipeline) execute(ctx context.Context, c *Call) error {
 	if c.Forwarded != nil {
 		c.Forwarded()
 	}
+	if c.Msg != nil {
+		c.Msg.Forget() // the guards have read it; the upstream may take its time
+	}
 	start := p.opts.Now()
 	err := p.opts.Upstream.Do(life, p.exchange(c), &answerSink{p: p, c: c, ctx: life})
 	c.waited = p.since(start)

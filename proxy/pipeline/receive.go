@@ -146,7 +146,7 @@ func (p *Pipeline) read(ctx context.Context, c *Call) ([]byte, error) {
 		}
 		return raw, nil
 	}
-	raw, err := io.ReadAll(io.LimitReader(c.bodyReader(), trusting+1))
+	raw, err := wire.ReadAll(io.LimitReader(c.bodyReader(), trusting+1), int(trusting+1))
 	c.head, c.bytesIn = raw[:min(len(raw), headSize)], len(raw)
 	switch {
 	case err != nil:
@@ -160,16 +160,27 @@ func (p *Pipeline) read(ctx context.Context, c *Call) ([]byte, error) {
 		c.Stage = "authenticate"
 		return nil, err
 	}
-	rest, err := io.ReadAll(io.LimitReader(c.bodyReader(), limit-int64(len(raw))+1))
-	if err != nil {
+	raw, err = c.readRest(raw, limit)
+	c.bytesIn = len(raw)
+	switch {
+	case errors.Is(err, wire.ErrTooLarge):
+		return nil, tooLarge
+	case err != nil:
 		return nil, cutShort(err)
 	}
-	raw = append(raw, rest...)
-	c.head, c.bytesIn = raw[:headSize], len(raw)
-	if int64(len(raw)) > limit {
-		return nil, tooLarge
-	}
+	c.head = raw[:headSize]
 	return raw, nil
+}
+
+// readRest reads on behind what has been read, into memory of the right size at
+// once where the sender has said how much will come.
+func (c *Call) readRest(raw []byte, limit int64) ([]byte, error) {
+	if n := c.Body.Size; n >= int64(len(raw)) {
+		whole := make([]byte, n)
+		k, err := io.ReadFull(c.bodyReader(), whole[copy(whole, raw):])
+		return whole[:len(raw)+k], err
+	}
+	return wire.ReadAll(io.MultiReader(bytes.NewReader(raw), c.bodyReader()), int(limit))
 }
 
 func cutShort(err error) *Rejection {

@@ -212,6 +212,10 @@ func (m *Message) Text(i int) string {
 	return text
 }
 
+// Forget lets go of the strings that Text has decoded, which may be as large as the
+// message itself.
+func (m *Message) Forget() { m.decoded = nil }
+
 // IsTrue says whether the value at i is the literal true.
 func (m *Message) IsTrue(i int) bool { return i != Absent && m.Nodes[i].Kind == 't' }
 

@@ -74,7 +74,8 @@ func (a *pieces) release() {
 	*a = pieces{}
 }
 
-// ReadAll reads r to its end, at most limit bytes. What is more is ErrTooLarge.
+// ReadAll reads r to its end, at most limit bytes. What is more is ErrTooLarge;
+// with another error it returns what came before.
 func ReadAll(r io.Reader, limit int) ([]byte, error) {
 	var all pieces
 	defer all.release()
@@ -83,10 +84,12 @@ func ReadAll(r io.Reader, limit int) ([]byte, error) {
 		n, err := fill(r, p[:], limit-all.size)
 		all.add(p[:n], p)
 		switch {
+		case errors.Is(err, ErrTooLarge):
+			return nil, err
 		case errors.Is(err, io.EOF):
 			return all.join(nil), nil
 		case err != nil:
-			return nil, err
+			return all.join(nil), err
 		}
 	}
 }

@@ -185,13 +185,7 @@ func lineEnd(b []byte) int {
 // AppendEvent appends ev in wire form. Line breaks in the data, which JSON
 // allows between tokens only, become further data lines: they arrive as LF.
 func AppendEvent(dst []byte, ev Event) []byte {
-	dst = append(append(append(dst, "event: "...), cmp.Or(ev.Type, "message")...), '\n')
-	if ev.ID != "" {
-		dst = append(append(append(dst, "id: "...), ev.ID...), '\n')
-	}
-	if ev.Retry != "" {
-		dst = append(append(append(dst, "retry: "...), ev.Retry...), '\n')
-	}
+	dst = appendHead(dst, ev)
 	rest := ev.Data
 	for i := lineEnd(rest); i >= 0; i = lineEnd(rest) {
 		dst = append(append(append(dst, "data: "...), rest[:i]...), '\n')
@@ -201,4 +195,32 @@ func AppendEvent(dst []byte, ev Event) []byte {
 		rest = rest[i+1:]
 	}
 	return append(append(append(dst, "data: "...), rest...), '\n', '\n')
+}
+
+func appendHead(dst []byte, ev Event) []byte {
+	dst = append(append(append(dst, "event: "...), cmp.Or(ev.Type, "message")...), '\n')
+	if ev.ID != "" {
+		dst = append(append(append(dst, "id: "...), ev.ID...), '\n')
+	}
+	if ev.Retry != "" {
+		dst = append(append(append(dst, "retry: "...), ev.Retry...), '\n')
+	}
+	return dst
+}
+
+// largeData is what is not copied once more to be written, in bytes.
+const largeData = 16 << 10
+
+// WriteEvent writes what AppendEvent appends.
+func WriteEvent(w io.Writer, ev Event) error {
+	if len(ev.Data) < largeData || lineEnd(ev.Data) >= 0 {
+		_, err := w.Write(AppendEvent(make([]byte, 0, len(ev.Data)+64), ev))
+		return err
+	}
+	for _, part := range [...][]byte{append(appendHead(nil, ev), "data: "...), ev.Data, []byte("\n\n")} {
+		if _, err := w.Write(part); err != nil {
+			return err
+		}
+	}
+	return nil
 }

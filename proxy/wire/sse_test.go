@@ -72,15 +72,22 @@ func FuzzEventRoundTrip(f *testing.F) {
 	f.Add([]byte("{\n\"a\":\n1}\n"), "", "", uint8(1), uint16(1))
 	f.Add([]byte("{\r\"a\":\r\n1}\n\r"), "", " 7", uint8(2), uint16(3))
 	f.Add(bytes.Repeat([]byte("0123456789"), 8000), "x", "", uint8(2), uint16(4095))
+	f.Add(bytes.Repeat([]byte("0123456789"), 1639), "x", "7", uint8(1), uint16(100))
 	f.Add([]byte(""), "", "", uint8(0), uint16(2))
 	f.Fuzz(func(t *testing.T, data []byte, id, retry string, ending uint8, size uint16) {
 		if strings.ContainsAny(id+retry, "\r\n\x00") {
 			return // no reader returns such an event
 		}
 		want := Event{Data: lineFeeds(data), Type: "message", ID: id, Retry: retry}
-		var stream []byte
+		var written bytes.Buffer
 		for range 3 {
-			stream = AppendEvent(stream, Event{Data: data, ID: id, Retry: retry})
+			if err := WriteEvent(&written, Event{Data: data, ID: id, Retry: retry}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		stream := written.Bytes()
+		if once := AppendEvent(nil, Event{Data: data, ID: id, Retry: retry}); !bytes.Equal(stream, bytes.Repeat(once, 3)) {
+			t.Fatalf("WriteEvent writes %q, AppendEvent %q", stream, once)
 		}
 		stream = bytes.ReplaceAll(stream, []byte("\n"), []byte([]string{"\n", "\r", "\r\n"}[ending%3]))
 		events := NewEventReader(&chopped{stream, int(size)}, len(want.Data)+len(id)+len(retry)+len("event: message"))
@@ -220,6 +227,15 @@ func (c *counter) Read(p []byte) (int, error) {
 	n, err := c.r.Read(p)
 	c.n += n
 	return n, err
+}
+
+// A stream that breaks off: what came is there, to find an id in.
+func TestReadAllBroken(t *testing.T) {
+	broken := errors.New("broken")
+	got, err := ReadAll(io.MultiReader(strings.NewReader("begun"), iotest.ErrReader(broken)), 100)
+	if string(got) != "begun" || !errors.Is(err, broken) {
+		t.Errorf("%q, %v", got, err)
+	}
 }
 
 // FuzzReadAll: everything up to the limit, nothing beyond it.
