@@ -167,6 +167,9 @@ type Tool struct {
 	// InjectArgs overwrites arguments, whatever the client claims. The only
 	// value is SubjectValue. Empty overwrites none.
 	InjectArgs map[string]string `json:"inject_args,omitempty" jsonschema:"Arguments that the sidecar sets, whatever the client claims. The only value is $subject."`
+	// Handles names members of the tool's results that are handles: only who was
+	// given one may use it, where Arg.Handle asks for that. Empty names none.
+	Handles []string `json:"handles,omitempty" jsonschema:"Members of results that are handles of what the server keeps; each belongs to the caller who was given it. Default: none."`
 	// Wrap says when results are put between delimiters. Zero is WrapFlagged.
 	Wrap Wrap `json:"wrap,omitempty" jsonschema:"When results are put between delimiters. Default: flagged."`
 	// TrustedBlocks are the indexes of content blocks that the server itself
@@ -191,6 +194,9 @@ type Arg struct {
 	// SSRF checks the argument as a URL that the upstream will fetch. Nil does
 	// not bind the check.
 	SSRF *SSRF `json:"ssrf,omitempty" jsonschema:"The argument is a URL that the server will fetch; {} means the defaults."`
+	// Handle wants a handle that a result has given to the same caller. False does
+	// not bind the check.
+	Handle bool `json:"handle,omitempty" jsonschema:"The argument must be a handle that a result has given to the same caller. Default: false."`
 }
 
 // SSRF narrows the check of a URL argument. Its zero value is the default check.

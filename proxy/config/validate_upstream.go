@@ -79,6 +79,11 @@ func (c *Config) checkTool(k *checker, key string) {
 	for _, arg := range slices.Sorted(maps.Keys(t.Args)) {
 		t.Args[arg].check(k, child(child(path, "args"), arg), arg)
 	}
+	for i, h := range t.Handles {
+		at := item(child(path, "handles"), i)
+		k.unless(h != "", at, "a member needs a name")
+		k.unless(!slices.Contains(t.Handles[:i], h), at, "is given twice")
+	}
 	t.checkInjection(k, path)
 	t.checkOutput(k, path)
 	t.checkModes(k, path)
@@ -105,8 +110,14 @@ func (a Arg) check(k *checker, path, name string) {
 	if name == "" {
 		k.badKey(path, "an argument needs a name")
 	}
-	if (a.Enum == nil) == (a.SSRF == nil) {
-		k.lacks(path, "needs either enum or ssrf")
+	bound := 0
+	for _, b := range []bool{a.Enum != nil, a.SSRF != nil, a.Handle} {
+		if b {
+			bound++
+		}
+	}
+	if bound != 1 {
+		k.lacks(path, "needs exactly one of enum, ssrf and handle")
 	}
 	if a.Enum != nil {
 		a.checkEnum(k, child(path, "enum"))

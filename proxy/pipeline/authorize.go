@@ -43,7 +43,7 @@ func (p *Pipeline) authorizeMethod(c *Call) error {
 		return p.authorizeTarget(c)
 	case c.method.need == filter:
 		return p.authorizeFilter(c)
-	case c.method.need == ownTask && !p.tasks.holds(c.Principal.Key(), c.Target):
+	case c.method.need == ownTask && !p.given.holds(c.Principal.Key(), taskID+c.Target):
 		// The same words as for a task that does not exist: possession of an id is
 		// no permission (MCP 2025-11-25, basic/utilities/tasks, "Security").
 		return malformed(wire.CodeInvalidParams, "task", "unknown task")

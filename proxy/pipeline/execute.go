@@ -296,7 +296,7 @@ func (p *Pipeline) mayNotify(c *Call, m *wire.Message, row *method) bool {
 	case ownAsked:
 		return c.Session.take(m, m.Member(m.Params, "requestId")) != nil
 	case ownTask:
-		return p.tasks.holds(c.Principal.Key(), m.Text(m.Member(m.Params, row.target)))
+		return p.given.holds(c.Principal.Key(), taskID+m.Text(m.Member(m.Params, row.target)))
 	case access:
 		uri := m.Text(m.Member(m.Params, row.target))
 		return p.opts.Authorization != guards.Enforce || checkURI(uri) == nil && p.visible(c, row.kind, uri)
@@ -335,7 +335,7 @@ func (p *Pipeline) inspectAnswer(c *Call, m *wire.Message) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.learnTask(c, m)
+	p.learn(c, m)
 	if m.Text(m.Member(m.Result, "resultType")) == "input_required" {
 		return p.sealState(c, body)
 	}

@@ -52,6 +52,9 @@ func (p *Pipeline) inspectTool(ctx context.Context, c *Call) ([]wire.Patch, erro
 	if err := c.agreeParams(); err != nil {
 		return nil, err
 	}
+	if err := p.checkHandles(c); err != nil {
+		return nil, err
+	}
 	edits, err := p.runInputGuards(ctx, c, g)
 	if err != nil {
 		return nil, err

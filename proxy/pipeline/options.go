@@ -35,6 +35,8 @@ type ToolRule struct {
 	TrustedBlocks []int
 	Source        string // template: "document:{id}"; empty means server/tool
 	InjectSubject []string
+	Handles       []string               // members of its results that are handles, bound to who reads them
+	HandleArgs    []string               // arguments that must be such handles
 	Guards        map[string]guards.Mode // by guard name, where the tool has its own
 }
 

@@ -67,7 +67,7 @@ type Pipeline struct {
 	quota     *quota
 	calls     inFlight
 	flights   flights
-	tasks     tasks
+	given     given
 	seal      *sealer
 	draining  context.Context // ends the streams that stay open
 	drain     context.CancelFunc

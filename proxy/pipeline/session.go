@@ -116,8 +116,10 @@ func (t *sessions) unwatch(c *Call) {
 	c.Session.watching--
 }
 
+// expired says whether s has been silent for too long, or has lived for too long. A
+// message that is being handled, an open stream included, is no silence.
 func (s *Session) expired(now time.Time) bool {
-	return now.Sub(s.used) > sessionIdle || now.Sub(s.opened) > sessionAbsolute
+	return s.active == 0 && now.Sub(s.used) > sessionIdle || now.Sub(s.opened) > sessionAbsolute
 }
 
 // reserve holds a place for a session that owner is about to open, so that

@@ -154,9 +154,19 @@ func rules(tools map[string]config.Tool) map[string]pipeline.ToolRule {
 		rules[name] = pipeline.ToolRule{
 			Hide: t.Hide, Wrap: wrap(t.Wrap), TrustedBlocks: t.TrustedBlocks, Source: t.Source,
 			InjectSubject: slices.Sorted(maps.Keys(t.InjectArgs)), Guards: toolModes(t.Guards),
+			Handles: t.Handles, HandleArgs: handleArgs(t.Args),
 		}
 	}
 	return rules
+}
+
+func handleArgs(args map[string]config.Arg) (names []string) {
+	for _, name := range slices.Sorted(maps.Keys(args)) {
+		if args[name].Handle {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 func wrap(w config.Wrap) guards.Wrap {

@@ -1,0 +1,156 @@
+package pipeline
+
+import (
+	"sync"
+
+	"mcp-sidecar/guards"
+	"mcp-sidecar/proxy/wire"
+)
+
+// Bounds of what is remembered. When one is reached the oldest id is forgotten,
+// and what it names can no longer be reached through the sidecar.
+const (
+	givenToOwner = 4096
+	givenOwners  = 8192
+)
+
+// given are the ids that an upstream gave to each principal: of tasks, and of what
+// the configuration calls handles. An id is no permission by itself: somebody
+// else's would open what is his (MCP 2025-11-25, basic/utilities/tasks, "Security
+// Considerations").
+type given struct {
+	mu     sync.Mutex
+	owners map[string]*ownIDs
+}
+
+type ownIDs struct {
+	ids   map[string]bool
+	order []string // oldest first
+}
+
+// Kinds of ids. They stand in front of an id in the table.
+const (
+	taskID   = "task\x00"
+	handleID = "handle\x00"
+)
+
+// holds says whether owner was given id.
+func (g *given) holds(owner, id string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	own := g.owners[owner]
+	return own != nil && own.ids[id]
+}
+
+func (g *given) give(owner, id string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	own := g.owners[owner]
+	if own == nil {
+		own = g.admit(owner)
+	}
+	if own.ids[id] {
+		return
+	}
+	if len(own.order) >= givenToOwner {
+		delete(own.ids, own.order[0])
+		own.order = own.order[1:]
+	}
+	own.ids[id] = true
+	own.order = append(own.order, id)
+}
+
+// admit makes room for owner.
+func (g *given) admit(owner string) *ownIDs {
+	if g.owners == nil {
+		g.owners = map[string]*ownIDs{}
+	}
+	for other := range g.owners {
+		if len(g.owners) < givenOwners {
+			break
+		}
+		delete(g.owners, other)
+	}
+	own := &ownIDs{ids: map[string]bool{}}
+	g.owners[owner] = own
+	return own
+}
+
+// learn notes the ids that the answer m gives to c's principal.
+func (p *Pipeline) learn(c *Call, m *wire.Message) {
+	if m.Result == wire.Absent {
+		return
+	}
+	p.learnTask(c, m)
+	if len(c.rule.Handles) > 0 {
+		p.learnHandles(c, m)
+	}
+}
+
+// learnTask notes the task that answers c, if a task does. Lists and questions
+// about tasks teach nothing: who may ask is decided by what was given before.
+func (p *Pipeline) learnTask(c *Call, m *wire.Message) {
+	if c.method == nil || c.method.need == ownTask || c.Method == "tasks/list" {
+		return
+	}
+	id := m.Member(m.Result, "taskId")
+	if id == wire.Absent {
+		id = m.At(m.Result, "task", "taskId")
+	}
+	if text := m.Text(id); text != "" {
+		p.given.give(c.Principal.Key(), taskID+text)
+	}
+}
+
+// learnHandles notes the handles in a tool's result: members of the configured
+// names in its structured content, and in text blocks that are JSON.
+func (p *Pipeline) learnHandles(c *Call, m *wire.Message) {
+	if at := m.Member(m.Result, "structuredContent"); at != wire.Absent {
+		p.handlesIn(c, m.Value(at))
+	}
+	for block := range m.ChildrenOf(m.Member(m.Result, "content")) {
+		if text := m.Text(m.Member(block, "text")); looksLikeJSON(text) {
+			p.handlesIn(c, []byte(text))
+		}
+	}
+}
+
+func (p *Pipeline) handlesIn(c *Call, value []byte) {
+	envelope := append(append([]byte(`{"jsonrpc":"2.0","id":0,"result":`), value...), '}')
+	m, err := wire.Scan(envelope, p.opts.Limits.Answer)
+	if err != nil {
+		return // it was never inspected as JSON, and hands nothing out
+	}
+	for i, n := range m.Nodes {
+		if n.NameEnd == 0 {
+			continue
+		}
+		for _, name := range c.rule.Handles {
+			if m.Name(i) == name {
+				p.given.give(c.Principal.Key(), handleID+scalarKey(m, i))
+			}
+		}
+	}
+}
+
+// checkHandles refuses arguments that are handles and were not given to the
+// caller, with one text for those of others and those that do not exist.
+func (p *Pipeline) checkHandles(c *Call) error {
+	for _, name := range c.rule.HandleArgs {
+		at := c.Msg.Member(c.Args, name)
+		if at == wire.Absent {
+			continue
+		}
+		kind := c.Msg.Nodes[at].Kind
+		if (kind == '"' || kind == '0') && p.given.holds(c.Principal.Key(), handleID+scalarKey(c.Msg, at)) {
+			continue
+		}
+		refusal := blocked("identity", "unknown-handle", "blocked: "+name+" is no handle that was given to you")
+		if p.opts.Authorization != guards.Enforce {
+			c.observed("identity: unknown-handle")
+			continue
+		}
+		return refusal
+	}
+	return nil
+}
