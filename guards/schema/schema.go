@@ -25,6 +25,9 @@ import (
 	"github.com/google/jsonschema-go/jsonschema"
 )
 
+// Name is the guard's name in configuration, findings and audit records.
+const Name = "schema"
+
 // Limits in bytes and nesting levels.
 const (
 	MaxSchema = 64 << 10 // one schema
@@ -116,13 +119,14 @@ func (s *Schema) Validate(value []byte) (err error) {
 	return nil
 }
 
-// Validate compiles schema and checks value against it once.
-func Validate(schema, value []byte) error {
-	s, err := Compile(schema)
-	if err != nil {
-		return err
+// Fits says whether value matches s. The error says that this could not be judged:
+// it wraps [ErrInvalid] or [ErrTooLarge].
+func (s *Schema) Fits(value []byte) (bool, error) {
+	err := s.Validate(value)
+	if errors.Is(err, ErrMismatch) {
+		return false, nil
 	}
-	return s.Validate(value)
+	return err == nil, err
 }
 
 // place returns the innermost schema that objected, as a JSON Pointer. The

@@ -36,6 +36,28 @@ func Example() {
 	// value does not match the schema at "/properties/token"
 }
 
+// validate compiles rules and checks value once.
+func validate(rules, value []byte) error {
+	s, err := schema.Compile(rules)
+	if err != nil {
+		return err
+	}
+	return s.Validate(value)
+}
+
+func TestFits(t *testing.T) {
+	s, err := schema.Compile([]byte(`{"type":"object","maxProperties":1}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for value, want := range map[string]string{`{"a":1}`: "fits", `{"a":1,"b":2}`: "does not", `{`: "unjudged", `{"a":` + strings.Repeat("[", 99) + strings.Repeat("]", 99) + `}`: "unjudged"} {
+		fits, err := s.Fits([]byte(value))
+		if got := map[bool]string{true: "fits", false: "does not"}[fits]; err != nil && want != "unjudged" || err == nil && got != want || err != nil && fits {
+			t.Errorf("%.20s: %v, %v; want %s", value, fits, err, want)
+		}
+	}
+}
+
 func TestValidate(t *testing.T) {
 	s, err := schema.Compile([]byte(document))
 	if err != nil {
@@ -150,10 +172,10 @@ func TestReferencesAndKeywords(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if err := schema.Validate([]byte(tt.schema), []byte(tt.good)); err != nil {
+			if err := validate([]byte(tt.schema), []byte(tt.good)); err != nil {
 				t.Errorf("%s: %v", tt.good, err)
 			}
-			if err := schema.Validate([]byte(tt.schema), []byte(tt.bad)); !errors.Is(err, schema.ErrMismatch) {
+			if err := validate([]byte(tt.schema), []byte(tt.bad)); !errors.Is(err, schema.ErrMismatch) {
 				t.Errorf("%s: got %v, want a mismatch", tt.bad, err)
 			}
 		})
@@ -187,7 +209,7 @@ func TestWorkIsBounded(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if err := schema.Validate([]byte(tt.schema), []byte(tt.value)); !errors.Is(err, schema.ErrTooLarge) {
+			if err := validate([]byte(tt.schema), []byte(tt.value)); !errors.Is(err, schema.ErrTooLarge) {
 				t.Errorf("got %v, want %v", err, schema.ErrTooLarge)
 			}
 		})

@@ -42,7 +42,7 @@ type Config struct {
 	// PublicURL, as host or host:port. Empty adds none.
 	AllowedHosts []string `json:"allowed_hosts,omitempty" jsonschema:"Host header values accepted beside the listen address and public_url, as host or host:port. Default: none."`
 	// AllowedOrigins are the web origins that may call. Empty refuses every
-	// request that carries an Origin other than the address it was sent to.
+	// request that carries an Origin.
 	AllowedOrigins []string `json:"allowed_origins,omitempty" jsonschema:"Web origins that may call, as scheme://host or scheme://host:port. Default: none."`
 	// StateDir is the folder for what the sidecar keeps. Empty means the XDG
 	// state folder; StateFolder resolves it.
@@ -214,6 +214,9 @@ type Guards struct {
 	Secrets Mode `json:"secrets,omitempty" jsonschema:"Secrets in answers. Default: by preset."`
 	// Injection wraps and flags untrusted text. Zero follows the preset.
 	Injection Mode `json:"injection,omitempty" jsonschema:"Prompt injection in answers and descriptions. Default: by preset."`
+	// Schema holds structured results to the schema that their tool publishes. Zero
+	// follows the preset.
+	Schema Mode `json:"schema,omitempty" jsonschema:"Structured results that do not fit their tool's outputSchema. Default: by preset."`
 }
 
 // ToolGuards are the modes of guards for one tool.
@@ -228,6 +231,9 @@ type ToolGuards struct {
 	SSRF Mode `json:"ssrf,omitempty" jsonschema:"Server-side request forgery by URL arguments. Default: by preset."`
 	// Consent asks before destructive calls. Zero follows the preset.
 	Consent Mode `json:"consent,omitempty" jsonschema:"Consent before destructive calls. Default: by preset."`
+	// Schema holds structured results to the published schema. Zero follows
+	// Guards.Schema.
+	Schema Mode `json:"schema,omitempty" jsonschema:"Structured results that do not fit the tool's outputSchema. Default: as for all tools."`
 }
 
 // DNS holds answers that are given without asking a resolver.

@@ -115,8 +115,9 @@ type Call struct {
 	remembered   bool                   // the session keeps this call for redelivery
 	ended        atomic.Pointer[string] // why an answer ended without a result
 	holdsSession bool
-	head         []byte // beginning of the body, for early refusals
-	request      []byte // what is forwarded: the body, patched
+	window       *window // what its stream has carried, for what is split over messages
+	head         []byte  // beginning of the body, for early refusals
+	request      []byte  // what is forwarded: the body, patched
 	params       []wire.Header
 	reply        wire.Reply
 	result       []byte // the inspected terminal answer

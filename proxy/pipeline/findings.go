@@ -1,10 +1,9 @@
 package pipeline
 
 import (
+	"cmp"
 	"slices"
 	"strings"
-
-	"github.com/go-json-experiment/json/jsontext"
 
 	"mcp-sidecar/guards"
 	"mcp-sidecar/proxy/wire"
@@ -25,55 +24,76 @@ func (o *output) memberName(name string) {
 			continue
 		}
 		found := g.Find(guards.Text{Value: name, Kind: guards.Metadata, Wrap: guards.WrapOff})
-		if len(found) == 0 {
-			continue
+		if len(found) > 0 {
+			public := "blocked: the answer holds a secret where it cannot be redacted"
+			if g.Name() != redacting {
+				public = "blocked: the answer holds suspicious text where it cannot be marked"
+			}
+			o.withhold(gi, found[0], found[0].Rule, public)
 		}
-		o.c.found(found...)
-		if o.modes[gi] == guards.Enforce && o.err == nil {
-			o.err = blocked(g.Name(), found[0].Rule, "blocked: the answer holds a secret where it cannot be redacted")
-			continue
-		}
-		o.c.observed(g.Name() + ": " + found[0].Rule)
 	}
 }
 
-// text shows the string at node i to every output guard. All of them read the
-// text as it came, so that their findings share one set of offsets; then each
-// changes what it found.
+// leaf is one string on its way to the client, and what the guards found in it.
+type leaf struct {
+	node  int
+	text  guards.Text // as it came, but for what was found in other readings of it
+	json  bool        // a parser may read it
+	found [maxGuards][]guards.Finding
+}
+
+// text inspects the string at node i by itself.
 func (o *output) text(i int, t guards.Text) {
+	l := o.read(i, t)
+	o.settle(&l)
+}
+
+// read shows the string at node i to every output guard. All of them read the
+// text as it came, so that their findings share one set of offsets.
+func (o *output) read(i int, t guards.Text) leaf {
 	t.Value = o.m.Text(i)
-	json := looksLikeJSON(t.Value)
-	if json {
-		t.Wrap = guards.WrapOff
+	l := leaf{node: i, text: t}
+	switch {
+	case t.Kind == guards.Binary:
+		o.readBytes(&l)
+	case looksLikeJSON(t.Value):
+		l.json = true
+		l.text.Wrap = guards.WrapOff
 	}
-	var found [maxGuards][]guards.Finding
-	total := 0
+	var inner []literal
+	if t.Kind != guards.Binary {
+		inner = o.readJSON(&l)
+		l.mark(o.p.opts.Output, inner)
+	}
 	for gi, g := range o.p.opts.Output {
 		if o.modes[gi] != guards.Off {
-			found[gi] = g.Find(t)
-			total += len(found[gi])
+			l.found[gi] = without(g.Find(l.text), inner, gi)
 		}
 	}
-	if total > 0 {
-		o.took(found[:len(o.p.opts.Output)])
-	}
-	before := t.Value
+	return l
+}
+
+// settle lets each guard change what it found: what is taken away first, the
+// delimiters around the rest last.
+func (o *output) settle(l *leaf) {
+	o.took(l)
+	t := l.text
 	enforced := 0
 	for gi, g := range o.p.opts.Output {
 		if o.modes[gi] == guards.Enforce {
-			enforced += len(found[gi])
-			t.Value = g.Change(t, found[gi])
+			enforced += len(l.found[gi])
+			t.Value = g.Change(t, l.found[gi])
 		}
 	}
-	changed := t.Value != before
+	changed := t.Value != o.m.Text(l.node)
 	if changed {
-		if json && !jsontext.Value(t.Value).IsValid() {
-			o.refuse(blocked("secrets", "unredactable", "blocked: the answer cannot be redacted without breaking its JSON"))
+		if l.json && !validJSON(t.Value) {
+			o.refuse(unredactable())
 			return
 		}
-		o.patches = append(o.patches, o.m.ReplaceText(i, t.Value))
+		o.patches = append(o.patches, o.m.ReplaceText(l.node, t.Value))
 	}
-	if (changed || enforced > 0) && !json && t.Kind == guards.Content {
+	if (changed || enforced > 0) && !l.json && t.Kind == guards.Content {
 		o.inText = true
 	}
 }
@@ -84,36 +104,70 @@ func (o *output) refuse(r *Rejection) {
 	}
 }
 
-// took files findings in the order of their position.
-func (o *output) took(found [][]guards.Finding) {
-	var all []guards.Finding
-	mode := map[string]guards.Mode{}
-	for gi, f := range found {
-		all = append(all, f...)
-		mode[o.p.opts.Output[gi].Name()] = o.modes[gi]
+// label is one finding as its reader is told of it, and where it was made.
+type label struct {
+	node, start int
+	text        string
+}
+
+// took files what was found in l, in the order of position.
+func (o *output) took(l *leaf) {
+	type sighting struct {
+		guards.Finding
+		mode guards.Mode
 	}
-	slices.SortStableFunc(all, func(a, b guards.Finding) int { return a.Start - b.Start })
-	for _, f := range all {
-		if mode[f.Guard] == guards.Enforce {
-			o.labels = append(o.labels, f.Label)
-			o.c.found(f)
-			continue
+	var all []sighting
+	for gi := range o.p.opts.Output {
+		for _, f := range l.found[gi] {
+			all = append(all, sighting{f, o.modes[gi]})
 		}
-		o.c.observed(f.Guard + ": " + f.Rule)
+	}
+	slices.SortStableFunc(all, func(a, b sighting) int { return cmp.Compare(a.Start, b.Start) })
+	for _, s := range all {
+		o.file(s.Finding, s.mode, l.node)
 	}
 }
 
-// note tells the reader what was found: in a text block of its own, or in _meta
-// where the content is data that a program will parse.
-func (o *output) note(content int, structured bool) {
-	m := o.m
-	if o.inText && !structured && content != wire.Absent && m.Nodes[content].Kind == '[' {
-		text := wire.Quote([]byte(`{"type":"text","text":`), o.p.opts.Note(o.labels))
-		o.patches = append(o.patches, m.Edit(content, nil, wire.Field{Value: append(text, '}')})...)
-		o.meta(nil)
+// file records a finding in the text at node.
+func (o *output) file(f guards.Finding, mode guards.Mode, node int) {
+	if mode == guards.Enforce {
+		o.labels = append(o.labels, label{node, f.Start, f.Label})
+		o.c.found(f)
 		return
 	}
-	o.meta(o.labels)
+	o.c.observed(f.Guard + ": " + f.Rule)
+}
+
+// told lists the labels in the order of their place in the message.
+func (o *output) told() []string {
+	slices.SortStableFunc(o.labels, func(a, b label) int {
+		return cmp.Or(cmp.Compare(a.node, b.node), cmp.Compare(a.start, b.start))
+	})
+	list := make([]string, len(o.labels))
+	for i, l := range o.labels {
+		list[i] = l.text
+	}
+	return list
+}
+
+// tell says to the reader of a result what was found: in a text block of its own,
+// or in _meta where the content is data that a program will parse. Errors,
+// notifications and requests have no place for it; it stands in the record.
+func (o *output) tell() {
+	m := o.m
+	if m.Result == wire.Absent || m.Nodes[m.Result].Kind != '{' {
+		return
+	}
+	labels := o.told()
+	if o.inText && o.note != wire.Absent {
+		text := wire.Quote([]byte(`{"type":"text","text":`), o.p.opts.Note(labels))
+		o.patches = append(o.patches, m.Edit(o.note, nil, wire.Field{Value: append(text, '}')})...)
+		labels = nil
+	}
+	o.meta(labels)
+	if o.cached {
+		o.private()
+	}
 }
 
 // meta writes labels into result._meta.
@@ -154,9 +208,4 @@ func stringArray(values []string) []byte {
 		b = wire.Quote(b, v)
 	}
 	return append(b, ']')
-}
-
-func looksLikeJSON(s string) bool {
-	s = strings.TrimLeft(s, " \t\r\n")
-	return s != "" && (s[0] == '{' || s[0] == '[') && jsontext.Value(s).IsValid()
 }

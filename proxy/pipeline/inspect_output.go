@@ -16,8 +16,12 @@ const ours = "mcp-sidecar/"
 // inspectOutput shows every string of m that the client could read to the output
 // guards, and returns the bytes that may leave. Where nothing has to change they
 // are m's own.
+//
+// m is the response to c, a notification on c's stream, or a request that the
+// upstream starts; then c is the call of that request.
 func (p *Pipeline) inspectOutput(c *Call, m *wire.Message) ([]byte, error) {
-	o := &output{p: p, c: c, m: m}
+	o := &output{p: p, c: c, m: m, note: wire.Absent, tool: wire.Absent}
+	o.sequence = o.first[:0]
 	for i, g := range p.opts.Output {
 		o.modes[i] = p.modeOf(g.Name(), c)
 	}
@@ -39,15 +43,21 @@ const maxGuards = 8
 
 // output is the inspection of one message.
 type output struct {
-	p       *Pipeline
-	c       *Call
-	m       *wire.Message
-	modes   [maxGuards]guards.Mode
-	patches []wire.Patch
-	labels  []string // what enforcing guards found, in order
-	ownMeta int      // node of the result's _meta once meta has edited it; 0 before
-	inText  bool     // something was found or wrapped in text that a note can follow
-	err     error    // the first refusal
+	p        *Pipeline
+	c        *Call
+	m        *wire.Message
+	modes    [maxGuards]guards.Mode
+	patches  []wire.Patch
+	sequence []leaf  // texts that a reader may join, not settled yet
+	first    [1]leaf // room for the only one that most answers have
+	labels   []label // what enforcing guards found
+	ownMeta  int     // node of the result's _meta once meta has edited it; 0 before
+	inText   bool    // something was found or wrapped in text that a note can follow
+	note     int     // node of the content that a note may be added to, or Absent
+	tool     int     // node of the tool result in the message, or Absent
+	asks     bool    // the result asks for input
+	cached   bool    // the result says who may keep it (cacheScope)
+	err      error   // the first refusal
 }
 
 func (o *output) inspect() error {
@@ -57,14 +67,18 @@ func (o *output) inspect() error {
 	switch {
 	case m.Kind == wire.Notification:
 		o.notification()
+	case m.Kind == wire.Request:
+		o.request(m.Method, m.Params)
 	case m.Err != wire.Absent:
 		err = o.jsonRPCError()
 	default:
 		err = o.result()
 	}
+	o.flush(o.flow())
 	if err != nil {
 		return err
 	}
+	o.tell()
 	o.disown()
 	if o.err == nil && m.Kind == wire.Response {
 		o.ownID()
@@ -78,42 +92,132 @@ func (o *output) envelope() {
 		switch o.m.Name(i) {
 		case "jsonrpc", "id", "method", "params", "result", "error":
 		default:
-			o.strings(i, guards.Text{Kind: guards.Metadata, Wrap: guards.WrapOff})
+			o.strings(i, metadata)
 		}
 	}
 }
 
+// Texts that are neither prose nor part of a form that has its own inspector.
+var (
+	metadata = guards.Text{Kind: guards.Metadata, Wrap: guards.WrapOff}
+	// foreign is what stands in a message whose form nobody knows: a model may
+	// read any of it.
+	foreign = guards.Text{Kind: guards.Content, Wrap: guards.WrapOff}
+)
+
+// results says how the result of each method is inspected. A method that is not
+// here is admitted by the configuration alone.
+var results = map[string]func(*output) error{
+	"initialize":               (*output).initialized,
+	"server/discover":          (*output).serverInfo,
+	"ping":                     (*output).plainResult,
+	"logging/setLevel":         (*output).plainResult,
+	"tools/list":               (*output).toolList,
+	"tools/call":               (*output).toolCall,
+	"resources/list":           (*output).resourceList,
+	"resources/templates/list": (*output).templateList,
+	"resources/read":           (*output).resourceRead,
+	"resources/subscribe":      (*output).plainResult,
+	"resources/unsubscribe":    (*output).plainResult,
+	"prompts/list":             (*output).promptList,
+	"prompts/get":              (*output).promptGet,
+	"completion/complete":      (*output).completion,
+	"subscriptions/listen":     (*output).plainResult,
+	"tasks/get":                (*output).taskState,
+	"tasks/list":               (*output).taskList,
+	"tasks/result":             (*output).taskResult,
+	"tasks/update":             (*output).plainResult,
+	"tasks/cancel":             (*output).taskState,
+}
+
 func (o *output) result() error {
-	m, c := o.m, o.c
-	if m.Nodes[m.Result].Kind != '{' {
+	m := o.m
+	inspect, known := results[o.c.Method]
+	switch {
+	case !known:
+		o.strings(m.Result, foreign)
+		return nil
+	case m.Nodes[m.Result].Kind != '{':
 		return upstreamFailed("malformed", errors.New("the upstream's result is not an object"))
 	}
-	if t := m.Member(m.Result, "resultType"); t != wire.Absent && m.Text(t) != "complete" {
-		return upstreamFailed("result-type", errors.New("the upstream asks for input in its result, which is not built yet"))
+	if err := o.resultType(); err != nil {
+		return err
 	}
-	switch c.Method {
-	case "tools/call":
-		o.toolResult()
-	case "tools/list":
-		return o.toolList()
-	case "initialize":
-		version := slices.Index(legacyRevisions, m.Text(m.Member(m.Result, "protocolVersion")))
-		if version < 0 {
-			return upstreamFailed("version", errors.New("the upstream negotiates a protocol revision that is not served"))
+	return inspect(o)
+}
+
+// resultType reads which of its forms the result has. A form that is not known
+// could hold anything, in places where nobody looks.
+func (o *output) resultType() error {
+	m := o.m
+	row := methods[methodKey{FromClient, wire.Request, o.c.Method}]
+	t := m.Member(m.Result, "resultType")
+	switch said := m.Text(t); {
+	case t == wire.Absent || said == "complete":
+		return nil
+	case o.c.Era == Legacy: // older revisions have no forms, and their clients would not see this one
+	case said == "input_required" && row != nil && row.asks:
+		o.asks = true
+		return nil
+	case said == "task" && o.c.Method == "tools/call":
+		return nil // the tasks extension: the result comes later
+	}
+	return upstreamFailed("result-type", errors.New("the upstream's result has a resultType that this method does not have"))
+}
+
+func (o *output) initialized() error {
+	m, c := o.m, o.c
+	version := slices.Index(legacyRevisions, m.Text(m.Member(m.Result, "protocolVersion")))
+	if version < 0 {
+		return upstreamFailed("version", errors.New("the upstream negotiates a protocol revision that is not served"))
+	}
+	if c.Session != nil {
+		o.p.sessions.negotiated(c.Session, legacyRevisions[version])
+	}
+	return o.serverInfo()
+}
+
+// serverInfo inspects what an upstream says about itself.
+func (o *output) serverInfo() error {
+	m := o.m
+	for i := range m.Children(m.Result) {
+		if m.Name(i) == "instructions" {
+			o.strings(i, guards.Text{Kind: guards.Instructions, Source: o.p.opts.Server + "/instructions"})
+			continue
 		}
-		if c.Session != nil {
-			o.p.sessions.negotiated(c.Session, legacyRevisions[version])
-		}
-		o.serverInfo()
-	default:
-		o.serverInfo()
+		o.rest(i)
 	}
 	return nil
+}
+
+// plainResult inspects a result that says no more than that something was done.
+func (o *output) plainResult() error {
+	for i := range o.m.Children(o.m.Result) {
+		o.rest(i)
+	}
+	return nil
+}
+
+// rest inspects a member of the result that is nobody's prose.
+func (o *output) rest(i int) {
+	m := o.m
+	name := m.Name(i)
+	switch {
+	case name == "resultType": // judged already, or the result would have been refused
+	case o.asks && name == "inputRequests" && m.Nodes[i].Kind == '{':
+		o.inputRequests(i)
+	case o.asks && name == "requestState" && m.Nodes[i].Kind == '"': // opaque; it is sealed before it leaves
+	default:
+		o.strings(i, metadata)
+	}
 }
 
 // ownID puts the request's id into an error whose sender could not read it.
 func (o *output) ownID() {
 	m := o.m
+	if o.c.Msg == nil || o.c.Msg.ID == wire.Absent {
+		return
+	}
 	id := o.c.Msg.Value(o.c.Msg.ID)
 	switch {
 	case m.ID == wire.Absent:
@@ -124,135 +228,33 @@ func (o *output) ownID() {
 }
 
 func (o *output) jsonRPCError() error {
-	m := o.m
-	if m.Nodes[m.Err].Kind != '{' {
+	if o.m.Nodes[o.m.Err].Kind != '{' {
 		return upstreamFailed("malformed", errors.New("the upstream's error is not an object"))
 	}
-	for i := range m.Children(m.Err) {
-		t := guards.Text{Kind: guards.Error, Wrap: guards.WrapOff}
-		if m.Name(i) == "message" {
-			t.Wrap, t.Source = guards.WrapFlagged, o.source()
-		}
-		o.strings(i, t)
-	}
+	o.failure(o.m.Err)
 	return nil
 }
 
-func (o *output) notification() {
-	m := o.m
-	if m.Params == wire.Absent {
-		return
-	}
-	for i := range m.Children(m.Params) {
-		switch m.Name(i) {
-		case "progressToken": // the client's own, or the message would have been dropped
-		case "message", "data":
-			o.strings(i, guards.Text{Kind: guards.Notification, Source: o.source()})
-		default:
-			o.strings(i, guards.Text{Kind: guards.Metadata, Wrap: guards.WrapOff})
+// failure inspects a JSON-RPC error object.
+func (o *output) failure(i int) {
+	for f := range o.m.Children(i) {
+		t := guards.Text{Kind: guards.Error, Wrap: guards.WrapOff}
+		if o.m.Name(f) == "message" {
+			t.Wrap, t.Source = guards.WrapFlagged, o.source()
 		}
-	}
-}
-
-// serverInfo inspects what an upstream says about itself.
-func (o *output) serverInfo() {
-	m := o.m
-	for i := range m.Children(m.Result) {
-		if m.Name(i) == "instructions" {
-			o.strings(i, guards.Text{Kind: guards.Instructions, Source: o.p.opts.Server + "/instructions"})
-			continue
-		}
-		o.strings(i, guards.Text{Kind: guards.Metadata, Wrap: guards.WrapOff})
-	}
-	o.meta(o.labels)
-}
-
-// toolResult inspects the answer to a tool call.
-func (o *output) toolResult() {
-	m := o.m
-	structured := m.Member(m.Result, "structuredContent")
-	content := wire.Absent
-	for i := range m.Children(m.Result) {
-		switch m.Name(i) {
-		case "content":
-			content = i
-			if m.Nodes[i].Kind != '[' {
-				o.strings(i, guards.Text{Kind: guards.Content, Wrap: guards.WrapOff})
-				continue
-			}
-			o.content(i, structured != wire.Absent)
-		case "structuredContent":
-			o.strings(i, guards.Text{Kind: guards.Structured, Wrap: guards.WrapOff})
-		case "resultType": // "complete" or absent, or the result would have been refused
-		default:
-			o.strings(i, guards.Text{Kind: guards.Metadata, Wrap: guards.WrapOff})
-		}
-	}
-	o.note(content, structured != wire.Absent)
-}
-
-// content inspects content blocks.
-func (o *output) content(list int, structured bool) {
-	m, rule := o.m, o.c.rule
-	isError := m.IsTrue(m.Member(m.Result, "isError"))
-	t := guards.Text{Kind: guards.Content, Wrap: rule.Wrap, Source: o.source()}
-	if structured {
-		t.Wrap = guards.WrapOff
-	}
-	n := 0
-	for block := range m.Children(list) {
-		t.Trusted = !isError && slices.Contains(rule.TrustedBlocks, n)
-		o.block(block, t)
-		n++
-	}
-}
-
-func (o *output) block(block int, t guards.Text) {
-	m := o.m
-	kind := m.Text(m.Member(block, "type"))
-	rest := guards.Text{Kind: guards.Metadata, Wrap: guards.WrapOff}
-	if kind != "text" && kind != "image" && kind != "audio" && kind != "resource" {
-		// Links, kinds that are not known, things that are no block at all: a model
-		// may read any of it.
-		o.strings(block, guards.Text{Kind: guards.Content, Wrap: guards.WrapOff, Trusted: t.Trusted, Source: t.Source})
-		return
-	}
-	for i := range m.Children(block) {
-		switch name := m.Name(i); {
-		case name == "data" && (kind == "image" || kind == "audio"):
-			o.strings(i, guards.Text{Kind: guards.Binary, Wrap: guards.WrapOff})
-		case name == "text" && kind == "text":
-			o.strings(i, t)
-		case name == "resource" && kind == "resource" && m.Nodes[i].Kind == '{':
-			o.resource(i, t)
-		default:
-			o.strings(i, rest)
-		}
-	}
-}
-
-func (o *output) resource(i int, t guards.Text) {
-	m := o.m
-	for f := range m.Children(i) {
-		switch m.Name(f) {
-		case "text":
-			o.strings(f, t)
-		case "blob":
-			o.strings(f, guards.Text{Kind: guards.Binary, Wrap: guards.WrapOff})
-		default:
-			o.strings(f, guards.Text{Kind: guards.Metadata, Wrap: guards.WrapOff})
-		}
+		o.strings(f, t)
 	}
 }
 
 // strings inspects every string in value i, member names included.
-func (o *output) strings(i int, t guards.Text) {
+func (o *output) strings(i int, t guards.Text) { o.each(i, t, o.text) }
+
+// each calls inspect for every string in value i, and judges the member names.
+func (o *output) each(i int, t guards.Text, inspect func(i int, t guards.Text)) {
 	m := o.m
 	for n := i; n < int(m.Nodes[i].Next); n++ {
 		if m.Nodes[n].NameEnd != 0 {
 			t.Member = m.Name(n) // an array's strings belong to the array's member
-		}
-		if m.Nodes[n].NameEnd != 0 {
 			o.memberName(t.Member)
 		}
 		if m.Nodes[n].Kind != '"' {
@@ -262,7 +264,7 @@ func (o *output) strings(i int, t guards.Text) {
 		if n > i {
 			leaf.Wrap = guards.WrapOff // inside a structure nothing is wrapped
 		}
-		o.text(n, leaf)
+		inspect(n, leaf)
 	}
 }
 

@@ -1,7 +1,6 @@
 package pipeline
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"strings"
@@ -43,8 +42,8 @@ type toolInfo struct {
 	urls        map[string]bool // names of arguments that are URLs
 	anyURL      bool            // the schema speaks of URLs without saying which argument
 	headers     []headerParam
-	output      []byte // outputSchema
-	plain       bool   // inputSchema is an object schema that can be added to
+	output      *outputSchema
+	plain       bool // inputSchema is an object schema that can be added to
 }
 
 // confirmable says whether the definition marks the tool as destructive; what is
@@ -287,7 +286,7 @@ func describe(m *wire.Message, t int) toolInfo {
 		readOnly:    hintAt(m, m.Member(notes, "readOnlyHint")),
 		destructive: hintAt(m, m.Member(notes, "destructiveHint")),
 		plain:       m.Text(m.Member(schema, "type")) == "object" && (props == wire.Absent || m.Nodes[props].Kind == '{'),
-		output:      bytes.Clone(m.Value(m.Member(t, "outputSchema"))),
+		output:      newOutputSchema(m.Value(m.Member(t, "outputSchema"))),
 	}
 	if schema != wire.Absent {
 		info.readURLs(m, schema, "")

@@ -8,26 +8,59 @@ import (
 	"mcp-sidecar/proxy/wire"
 )
 
-// toolList filters and rewrites a tools/list result for the caller: tools that a
-// call of his could not reach are left out, arguments that the sidecar sets
-// disappear from schemas, and the one that it asks for appears.
+// listing is a result that lists features of one kind.
+type listing struct {
+	member  string // of the result, which holds the list
+	id      string // member of an entry that names it
+	feature feature
+	source  string // what names an entry in the delimiters, before its name
+}
+
 func (o *output) toolList() error {
+	return o.list(listing{"tools", "name", aTool, "tool:"}, func(list int) { o.learn(list) }, func(t int) {
+		if !o.p.opts.Passive {
+			o.schema(t, o.m.Text(o.m.Member(t, "name")))
+		}
+	})
+}
+
+func (o *output) resourceList() error {
+	return o.list(listing{"resources", "uri", aResource, "resource:"}, nil, nil)
+}
+
+func (o *output) templateList() error {
+	return o.list(listing{"resourceTemplates", "uriTemplate", aTemplate, "template:"}, nil, nil)
+}
+
+func (o *output) promptList() error {
+	return o.list(listing{"prompts", "name", aPrompt, "prompt:"}, nil, nil)
+}
+
+// list filters a listing for the caller: what a request of his could not reach is
+// left out. all is shown the whole list, each what is left of it.
+func (o *output) list(l listing, all, each func(int)) error {
 	m, p := o.m, o.p
-	list := m.Member(m.Result, "tools")
+	list := m.Member(m.Result, l.member)
 	if list == wire.Absent || m.Nodes[list].Kind != '[' || m.Nodes[list].Sparse {
-		return upstreamFailed("malformed", errors.New("tools/list answered without a list of tools"))
+		return upstreamFailed("malformed", errors.New(o.c.Method+" answered without a list of "+l.member))
 	}
-	if err := o.countTools(list); err != nil {
+	if err := o.count(list); err != nil {
 		return err
 	}
-	o.learn(list)
-	hidden := func(t int) bool {
-		return p.opts.Authorization == guards.Enforce && !p.visible(o.c, aTool, m.Text(m.Member(t, "name")))
+	if all != nil {
+		all(list)
+	}
+	hidden := func(e int) bool {
+		return p.opts.Authorization == guards.Enforce && !p.visible(o.c, l.feature, m.Text(m.Member(e, l.id)))
 	}
 	cuts := m.Edit(list, hidden)
-	for t := range m.Children(list) {
-		if !hidden(t) {
-			o.tool(t)
+	for e := range m.Children(list) {
+		if hidden(e) {
+			continue
+		}
+		o.definition(e, guards.Text{Kind: guards.Description, Source: l.source + m.Text(m.Member(e, l.id))})
+		if each != nil {
+			each(e)
 		}
 	}
 	for i := range m.Children(m.Result) {
@@ -35,23 +68,24 @@ func (o *output) toolList() error {
 		name := m.Name(i)
 		spared := m.Nodes[i].Kind == '"' && (name == "nextCursor" || name == "cacheScope")
 		if i != list && !spared {
-			o.strings(i, guards.Text{Kind: guards.Metadata, Wrap: guards.WrapOff})
+			o.rest(i)
 		}
 	}
 	o.patches = append(o.patches, cuts...)
-	o.meta(o.labels)
-	o.private()
+	o.cached = true
 	return nil
 }
 
-func (o *output) countTools(list int) error {
+// count holds a list to its limits. They bound what one upstream can make the
+// sidecar and its clients read.
+func (o *output) count(list int) error {
 	n := 0
-	for t := range o.m.Children(list) {
+	for e := range o.m.Children(list) {
 		if n++; n > o.p.opts.Limits.Tools {
-			return upstreamFailed("tools", errors.New("the upstream lists more tools than the limit allows"))
+			return upstreamFailed("tools", errors.New("the upstream lists more entries than the limit allows"))
 		}
-		if len(o.m.Value(t)) > o.p.opts.Limits.ToolDefinition {
-			return upstreamFailed("tool-definition", errors.New("the upstream lists a tool whose definition exceeds the limit"))
+		if len(o.m.Value(e)) > o.p.opts.Limits.ToolDefinition {
+			return upstreamFailed("tool-definition", errors.New("the upstream lists an entry whose definition exceeds the limit"))
 		}
 	}
 	return nil
@@ -69,15 +103,6 @@ func (o *output) learn(list int) {
 		tools[strings.Clone(m.Text(m.Member(t, "name")))] = describe(m, t)
 	}
 	o.p.inventory.set(tools, o.c.upstreamSession())
-}
-
-// tool inspects and rewrites one definition.
-func (o *output) tool(t int) {
-	name := o.m.Text(o.m.Member(t, "name"))
-	o.definition(t, guards.Text{Kind: guards.Description, Source: "tool:" + name})
-	if !o.p.opts.Passive {
-		o.schema(t, name)
-	}
 }
 
 // definition inspects the strings of a definition. Only what a person reads is
@@ -153,7 +178,7 @@ func (p *Pipeline) advertises(name string, r ToolRule, info toolInfo) bool {
 	return true
 }
 
-// private marks a list that was filtered or rewritten for this caller: a shared
+// private marks a result that was filtered or rewritten for this caller: a shared
 // cache would hand it to others (MCP 2026-07-28, server/utilities/caching). A
 // scope that is none becomes private too.
 func (o *output) private() {

@@ -82,8 +82,9 @@ type Options struct {
 	Confirm      Property
 	// Note writes the text that tells a reader what the guards found.
 	Note func(labels []string) string
-	// Validate checks a value against a JSON Schema.
-	Validate func(schema, value []byte) error
+	// Compile prepares a JSON Schema. What it returns says whether a value fits; an
+	// error means that this could not be judged.
+	Compile func(schema []byte) (func(value []byte) (fits bool, err error), error)
 	// Redact removes secrets from a text for logs.
 	Redact func(string) string
 

@@ -9,38 +9,53 @@ import (
 	"mcp-sidecar/proxy/wire"
 )
 
-// reconcile makes sure that redaction left a result that is still what it says:
-// structured content that fits the published schema, and a text view that equals
-// it where it did before.
+// reconcile makes sure that redaction left a tool result that is still what it
+// says: structured content that fits the published schema, and a text view that
+// equals it where it did before.
 func (o *output) reconcile(body []byte) ([]byte, error) {
-	before := o.m.Member(o.m.Result, "structuredContent")
-	if o.c.Method != "tools/call" || before == wire.Absent {
+	before := o.m.Member(o.tool, "structuredContent")
+	if before == wire.Absent {
 		return body, nil
 	}
 	after, err := wire.Scan(body, o.p.opts.Limits.Answer)
 	if err != nil {
 		return nil, failed(fmt.Errorf("inspected message: %w", err))
 	}
-	now := after.Value(after.At(after.Result, "structuredContent"))
+	tool := o.toolIn(after)
+	if tool == wire.Absent {
+		return body, nil
+	}
+	now := after.Value(after.Member(tool, "structuredContent"))
 	if string(now) == string(o.m.Value(before)) && len(o.labels) == 0 {
 		return body, nil
 	}
-	if o.c.tool.output != nil && o.p.opts.Validate != nil {
-		if err := o.p.opts.Validate(o.c.tool.output, now); err != nil {
-			return nil, blocked("secrets", "schema", "blocked: the redacted result no longer matches the tool's output schema")
-		}
+	if fits, err := o.c.tool.output.fits(o.p.opts.Compile, now); err != nil || !fits {
+		return nil, blocked("secrets", "schema", "blocked: the redacted result no longer matches the tool's output schema")
 	}
-	return o.equalViews(body, after, now)
+	return o.equalViews(body, after, tool)
+}
+
+// toolIn finds the tool result in the message as it has become.
+func (o *output) toolIn(after *wire.Message) int {
+	switch o.tool {
+	case o.m.Result:
+		return after.Result
+	case o.m.Member(o.m.Result, "result"): // of a task
+		return after.Member(after.Result, "result")
+	case o.m.Member(o.m.Params, "result"): // of a task whose state is notified
+		return after.Member(after.Params, "result")
+	}
+	return wire.Absent
 }
 
 // equalViews replaces a text block that was the JSON of the structured content,
 // and no longer is, by the JSON of what the structured content has become.
-func (o *output) equalViews(body []byte, after *wire.Message, now []byte) ([]byte, error) {
-	old, list := o.m.At(o.m.Result, "content"), after.At(after.Result, "content")
+func (o *output) equalViews(body []byte, after *wire.Message, tool int) ([]byte, error) {
+	old, list := o.m.Member(o.tool, "content"), after.Member(tool, "content")
 	if old == wire.Absent || list == wire.Absent {
 		return body, nil
 	}
-	was := o.m.Value(o.m.Member(o.m.Result, "structuredContent"))
+	was, now := o.m.Value(o.m.Member(o.tool, "structuredContent")), after.Value(after.Member(tool, "structuredContent"))
 	before, present := canonical(was), canonical(now)
 	var originals []string
 	for b := range o.m.Children(old) {

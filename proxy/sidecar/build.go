@@ -14,6 +14,7 @@ import (
 	"mcp-sidecar/guards/command"
 	"mcp-sidecar/guards/consent"
 	"mcp-sidecar/guards/injection"
+	"mcp-sidecar/guards/schema"
 	"mcp-sidecar/guards/secrets"
 	"mcp-sidecar/guards/ssrf"
 	"mcp-sidecar/policy"
@@ -205,13 +206,14 @@ func (s *Sidecar) modes() map[string]guards.Mode {
 		command.Name:   preset,
 		consent.Name:   preset,
 		ssrf.Name:      preset,
+		schema.Name:    guardMode(s.cfg.Guards.Schema, preset),
 	}
 }
 
 func toolModes(g config.ToolGuards) map[string]guards.Mode {
 	own := map[string]guards.Mode{}
 	for name, m := range map[string]config.Mode{
-		secrets.Name: g.Secrets, injection.Name: g.Injection, command.Name: g.Command, consent.Name: g.Consent, ssrf.Name: g.SSRF,
+		secrets.Name: g.Secrets, injection.Name: g.Injection, command.Name: g.Command, consent.Name: g.Consent, ssrf.Name: g.SSRF, schema.Name: g.Schema,
 	} {
 		if m != config.ModeUnset {
 			own[name] = guardMode(m, guards.Enforce)

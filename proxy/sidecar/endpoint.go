@@ -110,12 +110,20 @@ func (s *Sidecar) buildPipeline(e *endpoint, sh shared) *pipeline.Pipeline {
 		NeedsConfirm:  sh.confirm,
 		Confirm:       pipeline.Property{Name: consent.Argument, Schema: []byte(consent.PropertySchema)},
 		Note:          injection.Note,
-		Validate:      schema.Validate,
+		Compile:       compileSchema,
 		Redact:        redact,
 		Log:           s.log.With("upstream", e.name),
 		Now:           s.opts.Now,
 		After:         s.opts.After,
 	})
+}
+
+func compileSchema(rules []byte) (func([]byte) (bool, error), error) {
+	s, err := schema.Compile(rules)
+	if err != nil {
+		return nil, err
+	}
+	return s.Fits, nil
 }
 
 func (s *Sidecar) pipelineLimits() pipeline.Limits {

@@ -26,7 +26,7 @@ type outputRow struct {
 	findings     string // labels, space separated as K and O
 }
 
-var short = strings.NewReplacer("KEY", key, "RED", redacted, "ORDER", order, "WRAPPED", `<untrusted_content source=\"docs/update_document\">\n`+order+`\n</untrusted_content>`)
+var short = strings.NewReplacer("$ASSIGNED", "[REDACTED:password_assignment]", "KEY", key, "RED", redacted, "ORDER", order, "WRAPPED", `<untrusted_content source=\"docs/update_document\">\n`+order+`\n</untrusted_content>`)
 
 func guardNote(labels ...string) string {
 	if len(labels) == 0 {
@@ -81,7 +81,9 @@ var outputRows = []outputRow{
 	{name: "both views", answer: `{"content":[{"type":"text","text":"{\"k\":\"KEY\"}"}],"structuredContent":{"k":"KEY"}}`,
 		want: `{"content":[{"type":"text","text":"{\"k\":\"RED\"}"}],"structuredContent":{"k":"RED"},` + findingsMeta(keyLabel) + `}`, findings: "K"},
 	{name: "both views, spelled differently", answer: `{"content":[{"type":"text","text":"{ \"n\": 10, \"k\" : \"\\u0041KIA` + key[4:] + `\" }"}],"structuredContent":{"k":"KEY","n":1e1}}`,
-		want: `{"content":[{"type":"text","text":"{\"k\":\"RED\",\"n\":1e1}"}],"structuredContent":{"k":"RED","n":1e1},` + findingsMeta(keyLabel) + `}`, findings: "K"},
+		want: `{"content":[{"type":"text","text":"{ \"n\": 10, \"k\" : \"RED\" }"}],"structuredContent":{"k":"RED","n":1e1},` + findingsMeta(keyLabel) + `}`, findings: "K"},
+	{name: "both views, where one says more", answer: `{"content":[{"type":"text","text":"{\"n\":10, \"password\":[\"hunter22\"]}"}],"structuredContent":{"password":["hunter22"],"n":1e1}}`,
+		want: `{"content":[{"type":"text","text":"{\"password\":[\"$ASSIGNED\"],\"n\":1e1}"}],"structuredContent":{"password":["$ASSIGNED"],"n":1e1},` + findingsMeta("secret:redacted password_assignment") + `}`, findings: "A"},
 	{name: "text beside structured is not wrapped", answer: `{"content":[{"type":"text","text":"ORDER"}],"structuredContent":{"a":1}}`,
 		want: `{"content":[{"type":"text","text":"ORDER"}],"structuredContent":{"a":1},` + findingsMeta(ordLabel) + `}`, findings: "O"},
 	{name: "JSON in a text is not wrapped", answer: `{"content":[{"type":"text","text":"{\"a\":\"ORDER\"}"}]}`,
@@ -141,7 +143,7 @@ func TestOutput(t *testing.T) {
 				if err := json.Unmarshal(g.body, &any); err != nil {
 					t.Error(err)
 				}
-				labels := map[string]string{"K": keyLabel, "O": ordLabel, "B": "prompt_injection:delimiter-breakout"}
+				labels := map[string]string{"K": keyLabel, "O": ordLabel, "B": "prompt_injection:delimiter-breakout", "A": "secret:redacted password_assignment"}
 				var want []string
 				for _, f := range strings.Fields(row.findings) {
 					want = append(want, labels[f])
@@ -220,7 +222,7 @@ func TestOutputBlocked(t *testing.T) {
 	}
 	t.Run("JSON that would break", func(t *testing.T) {
 		pem := "-----BEGIN RSA " + "PRIVATE KEY-----"
-		r := start(t, setup{inventory: demoInventory, upstream: jsonBody(response("$ID", `{"content":[{"type":"text","text":"{\"k\":\"`+pem+`\\nMIIE\"}"}]}`))})
+		r := start(t, setup{inventory: demoInventory, upstream: jsonBody(response("$ID", `{"content":[{"type":"text","text":"{\"k\":\"`+pem+`MIIE\"}"}]}`))})
 		g := r.do(r.update(modern, "1"))
 		if strings.Contains(string(g.body), "MIIE") || !json.Valid(g.body) {
 			t.Errorf("%s", g.body)

@@ -10,6 +10,7 @@ import (
 	"mcp-sidecar/guards/command"
 	"mcp-sidecar/guards/consent"
 	"mcp-sidecar/guards/injection"
+	"mcp-sidecar/guards/schema"
 	"mcp-sidecar/guards/secrets"
 	"mcp-sidecar/guards/ssrf"
 	"mcp-sidecar/proxy/config"
@@ -101,7 +102,7 @@ func (s *Sidecar) list(mode guards.Mode, more ...string) string {
 	if mode == authorization && mode != guards.Off {
 		names = append(names, "authorization")
 	}
-	for _, g := range []string{secrets.Name, injection.Name, command.Name, ssrf.Name, consent.Name} {
+	for _, g := range []string{secrets.Name, injection.Name, command.Name, ssrf.Name, consent.Name, schema.Name} {
 		if s.parts.modes[g] == mode {
 			names = append(names, g)
 		}
