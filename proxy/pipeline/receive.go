@@ -42,7 +42,7 @@ func (p *Pipeline) receive(ctx context.Context, c *Call) error {
 	if c.Msg, err = wire.Scan(raw, p.opts.Limits.Message); err != nil {
 		return malformedError(err)
 	}
-	c.request = raw
+	c.request, c.Method = raw, c.Msg.Method
 	if err := c.findCarrier(); err != nil {
 		return err
 	}
@@ -53,7 +53,6 @@ func (p *Pipeline) receive(ctx context.Context, c *Call) error {
 		}
 		return c.legacyVersion()
 	}
-	c.Method = c.Msg.Method
 	if err := c.agreeVersion(); err != nil {
 		return err
 	}
