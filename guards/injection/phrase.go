@@ -85,8 +85,8 @@ func (r *reader) at(n int) *token { return &r.ring[n&(memory-1)] }
 // longest bounds the words of the vocabulary, in folded bytes.
 const longest = 20
 
-// letters are the first folded bytes of a word, filled up with zeros.
-type letters [24]byte
+// letters are the first folded bytes of a word.
+type letters [longest]byte
 
 // kinds says what an ASCII byte is to the reader: its lower-case form if it
 // stands in words, else one of these. All other bytes are unsure.
@@ -149,21 +149,26 @@ func (r *reader) next() bool {
 	return false
 }
 
-// word reads the word at the reader's place. Apostrophes and what shows nothing
-// do not end it: don't, ig<zero width>nore.
+// word reads the word at the reader's place.
 func (r *reader) word(before pause) {
-	var buf letters
-	start, n := r.pos, 0
-	for n < longest && r.pos < len(r.text) { // nearly every word, all of it
-		c := kinds[r.text[r.pos]]
-		if c <= unsure {
-			break
-		}
-		buf[n] = c
-		n++
-		r.pos++
+	s, start := r.text, r.pos
+	end := start
+	for end < len(s) && kinds[s[end]] > unsure {
+		end++
 	}
-	end := r.pos
+	if end < len(s) && kinds[s[end]] == unsure {
+		r.oddWord(before)
+		return
+	}
+	r.pos = end
+	r.push(token{word: vocabulary.find(s, start, end), before: before, start: start, end: end})
+}
+
+// oddWord reads a word that holds more than letters and digits of ASCII.
+// Apostrophes and what shows nothing do not end it: don't, ig<zero width>nore.
+func (r *reader) oddWord(before pause) {
+	var buf letters
+	start, end, n := r.pos, r.pos, 0
 	for r.pos < len(r.text) {
 		c, width := kinds[r.text[r.pos]], 1
 		if c == unsure {

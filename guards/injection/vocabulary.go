@@ -36,8 +36,8 @@ func (s wordSet) has(word uint16) bool { return s[word>>6]>>(word&63)&1 != 0 }
 type dictionary struct {
 	words   map[string]uint16
 	lengths [1024]uint32 // lengths of the words with the same ends, one bit each
-	letters []letters    // by word
-	table   [2048]uint16 // open addressing by hash
+	keys    [1024]uint64 // short words, at slot or behind; 0 for none
+	indexes [1024]uint16 // of the words in keys
 	phrases []phrase
 	endings [][]uint16 // word → phrases that it can end
 	anchors [][]uint16 // word → anchors that it belongs to
@@ -47,33 +47,58 @@ type dictionary struct {
 
 var vocabulary = buildVocabulary()
 
-// lookup returns the index of a word of n folded bytes, 0 if it is unknown. The
-// lengths keep most words of a text from being hashed. This is where most of the
-// time for a text is spent: a map would take several times as long.
+// lookup returns the index of a word of n folded bytes, 0 if it is unknown.
 func (d *dictionary) lookup(word *letters, n int) uint16 {
-	if n > longest || d.lengths[ends(word[0], word[n-1])]>>n&1 == 0 {
+	switch {
+	case n > longest || !d.mayHave(word[0], word[n-1], n):
+		return 0
+	case n > shortest:
+		return d.words[string(word[:n])]
+	}
+	return d.short(binary.LittleEndian.Uint64(word[:]))
+}
+
+// find is lookup for the word s[start:end], which is letters and digits of ASCII,
+// in any case. Nearly every word of a text comes here, and few are in the
+// dictionary, so this is where most of the time for a text is spent.
+func (d *dictionary) find(s string, start, end int) uint16 {
+	const lower = 0x20 // the bit of a lower-case letter, which digits have too
+	n := end - start
+	if n > longest || !d.mayHave(s[start]|lower, s[end-1]|lower, n) {
 		return 0
 	}
-	for at := word.hash(); ; at++ {
-		if w := d.table[at%len(d.table)]; w == 0 || d.letters[w].are(word) {
-			return w
+	if n <= shortest && start+shortest <= len(s) {
+		eight := s[start : start+shortest]
+		key := uint64(eight[0]) | uint64(eight[1])<<8 | uint64(eight[2])<<16 | uint64(eight[3])<<24 |
+			uint64(eight[4])<<32 | uint64(eight[5])<<40 | uint64(eight[6])<<48 | uint64(eight[7])<<56 // one load
+		return d.short((key | lower*0x0101010101010101) & (1<<(8*n) - 1))
+	}
+	var word letters
+	for i := range n {
+		word[i] = s[start+i] | lower
+	}
+	return d.lookup(&word, n)
+}
+
+// mayHave keeps most words of a text from being looked up.
+func (d *dictionary) mayHave(first, last byte, n int) bool {
+	return d.lengths[ends(first, last)]>>n&1 != 0
+}
+
+// shortest is the most bytes of a word that is compared in one step.
+const shortest = 8
+
+// short is the index of a word of at most eight bytes, filled up with zeros. A map
+// would take several times as long.
+func (d *dictionary) short(word uint64) uint16 {
+	for at := slot(word); ; at = (at + 1) % len(d.keys) {
+		if d.keys[at] == word || d.keys[at] == 0 {
+			return d.indexes[at]
 		}
 	}
 }
 
-func (l *letters) are(m *letters) bool {
-	return binary.LittleEndian.Uint64(l[:8]) == binary.LittleEndian.Uint64(m[:8]) &&
-		binary.LittleEndian.Uint64(l[8:16]) == binary.LittleEndian.Uint64(m[8:16]) &&
-		binary.LittleEndian.Uint64(l[16:]) == binary.LittleEndian.Uint64(m[16:])
-}
-
-// hash mixes the letters into eleven bits.
-func (l *letters) hash() int {
-	h := binary.LittleEndian.Uint64(l[:8]) * 0x9e3779b97f4a7c15
-	h ^= binary.LittleEndian.Uint64(l[8:16]) * 0xc2b2ae3d27d4eb4f
-	h ^= binary.LittleEndian.Uint64(l[16:]) * 0x165667b19e3779f9
-	return int(h >> 53)
-}
+func slot(word uint64) int { return int(word * 0x9e3779b97f4a7c15 >> 54) }
 
 // ends mixes the first and the last byte of a word into an index of lengths.
 func ends(first, last byte) int { return (int(first)*33 + int(last)) & 1023 }
@@ -81,7 +106,7 @@ func ends(first, last byte) int { return (int(first)*33 + int(last)) & 1023 }
 // buildVocabulary compiles the tables of rules.go. A mistake in them is a
 // mistake in the program, so it panics.
 func buildVocabulary() *dictionary {
-	d := &dictionary{words: map[string]uint16{}, letters: make([]letters, 1)}
+	d := &dictionary{words: map[string]uint16{}}
 	d.at, d.url = d.index("@"), d.index("://")
 	for _, line := range phrases {
 		for _, field := range strings.Fields(line.text) {
@@ -120,14 +145,16 @@ func (d *dictionary) index(word string) uint16 {
 	n := uint16(len(d.words) + 1)
 	d.words[word] = n
 	d.lengths[ends(word[0], word[len(word)-1])] |= 1 << len(word)
-	var l letters
-	copy(l[:], word)
-	d.letters = append(d.letters, l)
-	at := l.hash()
-	for d.table[at%len(d.table)] != 0 {
-		at++
+	if len(word) <= shortest {
+		var l letters
+		copy(l[:], word)
+		key := binary.LittleEndian.Uint64(l[:])
+		at := slot(key)
+		for d.keys[at] != 0 {
+			at = (at + 1) % len(d.keys)
+		}
+		d.keys[at], d.indexes[at] = key, n
 	}
-	d.table[at%len(d.table)] = n
 	return n
 }
 
