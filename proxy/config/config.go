@@ -217,6 +217,9 @@ type Guards struct {
 	// Schema holds structured results to the schema that their tool publishes. Zero
 	// follows the preset.
 	Schema Mode `json:"schema,omitempty" jsonschema:"Structured results that do not fit their tool's outputSchema. Default: by preset."`
+	// MarkerWriteback blocks calls that would write back what other guards put
+	// into an answer. Zero follows the preset.
+	MarkerWriteback Mode `json:"marker_writeback,omitempty" jsonschema:"Marks of redaction and delimiters in arguments, which would be written over the original. Default: by preset."`
 }
 
 // ToolGuards are the modes of guards for one tool.
@@ -225,6 +228,9 @@ type ToolGuards struct {
 	Secrets Mode `json:"secrets,omitempty" jsonschema:"Secrets in answers. Default: as for all tools."`
 	// Injection wraps and flags untrusted text. Zero follows Guards.Injection.
 	Injection Mode `json:"injection,omitempty" jsonschema:"Prompt injection in answers and descriptions. Default: as for all tools."`
+	// MarkerWriteback blocks what would be written back. Zero follows
+	// Guards.MarkerWriteback.
+	MarkerWriteback Mode `json:"marker_writeback,omitempty" jsonschema:"Marks of redaction and delimiters in arguments. Default: as for all tools."`
 	// Command checks enum arguments. Zero follows the preset.
 	Command Mode `json:"command,omitempty" jsonschema:"Command injection in bound arguments. Default: by preset."`
 	// SSRF checks URL arguments. Zero follows the preset.

@@ -39,7 +39,7 @@ var pending = map[reflect.Type][]pendingSetting{
 	reflect.TypeFor[ToolGuards](): laterGuards,
 }
 
-var laterGuards = []pendingSetting{{"terminal", justOff}, {"marker_writeback", justOff}, {"input_secrets", justOff}}
+var laterGuards = []pendingSetting{{"terminal", justOff}, {"input_secrets", justOff}}
 
 // Values of built keys that are not built yet.
 var (

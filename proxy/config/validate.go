@@ -82,6 +82,7 @@ func (c *Config) check() []finding {
 	}
 	checkEnum(k, "guards.secrets", modeNames, c.Guards.Secrets)
 	checkEnum(k, "guards.injection", modeNames, c.Guards.Injection)
+	checkEnum(k, "guards.marker_writeback", modeNames, c.Guards.MarkerWriteback)
 	c.DNS.check(k)
 	c.Limits.check(k)
 	for i, m := range c.Methods {

@@ -200,6 +200,7 @@ func (t Tool) checkModes(k *checker, path string) {
 	guards := child(path, "guards")
 	checkEnum(k, child(guards, "secrets"), modeNames, t.Guards.Secrets)
 	checkEnum(k, child(guards, "injection"), modeNames, t.Guards.Injection)
+	checkEnum(k, child(guards, "marker_writeback"), modeNames, t.Guards.MarkerWriteback)
 	checkEnum(k, child(guards, "command"), modeNames, t.Guards.Command)
 	checkEnum(k, child(guards, "ssrf"), modeNames, t.Guards.SSRF)
 	checkEnum(k, child(guards, "consent"), modeNames, t.Guards.Consent)

@@ -14,6 +14,7 @@ import (
 	"mcp-sidecar/guards/command"
 	"mcp-sidecar/guards/consent"
 	"mcp-sidecar/guards/injection"
+	"mcp-sidecar/guards/marker"
 	"mcp-sidecar/guards/schema"
 	"mcp-sidecar/guards/secrets"
 	"mcp-sidecar/guards/ssrf"
@@ -161,7 +162,7 @@ func (s *Sidecar) inputGuards(needs func(*guards.Call) bool) []guards.Input {
 		}
 		return consent.Off
 	}
-	return []guards.Input{command.New(enums), consent.New(mode), ssrf.New(ssrf.NewStatic(s.cfg.DNS.Hosts, resolver), urls)}
+	return []guards.Input{marker.Guard{}, command.New(enums), consent.New(mode), ssrf.New(ssrf.NewStatic(s.cfg.DNS.Hosts, resolver), urls)}
 }
 
 // needsConfirm says which calls are let through only with confirm=true.
@@ -203,6 +204,7 @@ func (s *Sidecar) modes() map[string]guards.Mode {
 	return map[string]guards.Mode{
 		secrets.Name:   guardMode(s.cfg.Guards.Secrets, preset),
 		injection.Name: guardMode(s.cfg.Guards.Injection, preset),
+		marker.Name:    guardMode(s.cfg.Guards.MarkerWriteback, preset),
 		command.Name:   preset,
 		consent.Name:   preset,
 		ssrf.Name:      preset,
@@ -213,7 +215,7 @@ func (s *Sidecar) modes() map[string]guards.Mode {
 func toolModes(g config.ToolGuards) map[string]guards.Mode {
 	own := map[string]guards.Mode{}
 	for name, m := range map[string]config.Mode{
-		secrets.Name: g.Secrets, injection.Name: g.Injection, command.Name: g.Command, consent.Name: g.Consent, ssrf.Name: g.SSRF, schema.Name: g.Schema,
+		secrets.Name: g.Secrets, injection.Name: g.Injection, marker.Name: g.MarkerWriteback, command.Name: g.Command, consent.Name: g.Consent, ssrf.Name: g.SSRF, schema.Name: g.Schema,
 	} {
 		if m != config.ModeUnset {
 			own[name] = guardMode(m, guards.Enforce)

@@ -91,6 +91,12 @@ func blockedBy(guard, rule, text string) refusal {
 	return refusal{status: 200, text: text, outcome: "blocked", stage: "inspect-input", reason: guard, guard: guard, rule: rule}
 }
 
+// writtenBack refuses a call that would write a mark of the sidecar's own over
+// what it stands for.
+func writtenBack(rule, what string) refusal {
+	return blockedBy("marker_writeback", rule, "blocked: the arguments contain "+what+", which mcp-sidecar wrote into what was read; writing it back would destroy the original, so change the text around it instead")
+}
+
 // unsupportedVersion repeats what was asked for only when it looks like a
 // revision: anything else could be a credential.
 func unsupportedVersion(requested string) refusal {

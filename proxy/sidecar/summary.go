@@ -10,6 +10,7 @@ import (
 	"mcp-sidecar/guards/command"
 	"mcp-sidecar/guards/consent"
 	"mcp-sidecar/guards/injection"
+	"mcp-sidecar/guards/marker"
 	"mcp-sidecar/guards/schema"
 	"mcp-sidecar/guards/secrets"
 	"mcp-sidecar/guards/ssrf"
@@ -17,7 +18,7 @@ import (
 )
 
 // notBuilt are guards that this version names but does not have.
-var notBuilt = []string{"terminal", "marker write-back", "input secrets", "quarantine"}
+var notBuilt = []string{"terminal", "input secrets", "quarantine"}
 
 // Summary tells a person what is enforced, what is only observed, and what is
 // off. It holds no secret and is meant for stderr.
@@ -102,7 +103,7 @@ func (s *Sidecar) list(mode guards.Mode, more ...string) string {
 	if mode == authorization && mode != guards.Off {
 		names = append(names, "authorization")
 	}
-	for _, g := range []string{secrets.Name, injection.Name, command.Name, ssrf.Name, consent.Name, schema.Name} {
+	for _, g := range []string{secrets.Name, injection.Name, marker.Name, command.Name, ssrf.Name, consent.Name, schema.Name} {
 		if s.parts.modes[g] == mode {
 			names = append(names, g)
 		}
