@@ -40,6 +40,7 @@ format: ## fail when a file is not formatted
 
 vet: ## run go vet, also for Windows and macOS
 	$(GO) vet ./... ./.ci/mutants ./.ci/conformance
+	$(GO) run ./.ci/mutants -check
 	CGO_ENABLED=0 GOOS=windows $(GO) build -o /dev/null ./proxy
 	CGO_ENABLED=0 GOOS=darwin $(GO) build -o /dev/null ./proxy
 

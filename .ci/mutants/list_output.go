@@ -104,6 +104,6 @@ var outputMutants = []mutant{
 	{name: "lists: definitions of any size", file: "proxy/pipeline/lists.go", old: "if len(o.m.Value(e)) > o.p.opts.Limits.ToolDefinition {", new: "if false && e > 0 {", pkgs: pipelineTests},
 	{name: "lists: shared caches keep them", file: "proxy/pipeline/lists.go", old: "\to.cached = true\n", new: "", pkgs: pipelineTests},
 	{name: "lists: descriptions", file: "proxy/pipeline/lists.go", old: "\t\to.definition(e, guards.Text{", new: "\t\t_ = (guards.Text{", pkgs: pipelineTests},
-	{name: "lists: resources are anybody's", file: "proxy/pipeline/feature.go", old: `p.uncatalogued("/resource:"+name, "read")`, new: `p.uncatalogued("/resource", "read")`, pkgs: pipelineTests},
-	{name: "lists: prompts are anybody's", file: "proxy/pipeline/feature.go", old: `p.uncatalogued("/prompt:"+name, "get")`, new: `p.uncatalogued("/prompt", "get")`, pkgs: pipelineTests},
+	{name: "lists: resources are anybody's", file: "proxy/pipeline/feature.go", old: `uncatalogued(server, "resource:"+normalURI(bare), "read")`, new: `uncatalogued(server, "resource", "read")`, pkgs: pipelineTests},
+	{name: "lists: prompts are anybody's", file: "proxy/pipeline/feature.go", old: `uncatalogued(server, "prompt:"+bare, "get")`, new: `uncatalogued(server, "prompt", "get")`, pkgs: pipelineTests},
 }

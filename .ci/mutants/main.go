@@ -5,6 +5,7 @@
 //	go run ./.ci/mutants                    all of them
 //	go run ./.ci/mutants -run 'credential'  those whose name matches
 //	go run ./.ci/mutants -list              their names
+//	go run ./.ci/mutants -check             no tests: only whether the code still holds each old text
 //
 // The list is in the files list_*.go. The tree is never touched: each mutant is
 // a copy of one file that go test reads in its place (-overlay). Exit code 1
@@ -49,6 +50,7 @@ const patience = "90s"
 func main() {
 	pattern := flag.String("run", "", "run only mutants whose name matches `REGEXP`")
 	list := flag.Bool("list", false, "list the mutants and stop")
+	check := flag.Bool("check", false, "look for old texts that the code no longer holds, and stop")
 	jobs := flag.Int("j", max(1, runtime.NumCPU()/2), "run `N` mutants at a time")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -58,13 +60,16 @@ func main() {
 	case err != nil || flag.NArg() > 0:
 		fmt.Fprintln(os.Stderr, "mutants:", errors.Join(err, usage()))
 		os.Exit(2)
+	case *check:
+		err = checkFresh(selected)
 	case *list:
 		for _, m := range selected {
 			fmt.Printf("%-60s %s\n", m.name, m.file)
 		}
-		return
+	default:
+		err = run(ctx, selected, *jobs)
 	}
-	if err := run(ctx, selected, *jobs); err != nil {
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "mutants:", err)
 		os.Exit(1)
 	}
@@ -85,7 +90,7 @@ func choose(pattern string) ([]mutant, error) {
 	}
 	seen := map[string]bool{}
 	var selected []mutant
-	for _, m := range slices.Concat(wireMutants, pipelineMutants, outputMutants, callerMutants, edgeMutants, lifeMutants, guardMutants) {
+	for _, m := range slices.Concat(wireMutants, pipelineMutants, streamMutants, outputMutants, callerMutants, edgeMutants, lifeMutants, guardMutants) {
 		if seen[m.name] {
 			return nil, fmt.Errorf("two mutants are called %q", m.name)
 		}
@@ -97,12 +102,12 @@ func choose(pattern string) ([]mutant, error) {
 }
 
 func run(ctx context.Context, selected []mutant, jobs int) error {
+	if err := checkFresh(selected); err != nil {
+		return err
+	}
 	root, err := moduleRoot()
 	if err != nil {
 		return err
-	}
-	if stale := findStale(root, selected); len(stale) > 0 {
-		return fmt.Errorf("%d mutants are stale:\n%s", len(stale), strings.Join(stale, "\n"))
 	}
 	if err := checkGreen(ctx, root, selected); err != nil {
 		return err
@@ -127,6 +132,18 @@ func moduleRoot() (string, error) {
 		return "", errors.New("not inside a Go module")
 	}
 	return filepath.Dir(file), nil
+}
+
+// checkFresh says which mutants the code has left behind.
+func checkFresh(selected []mutant) error {
+	root, err := moduleRoot()
+	if err != nil {
+		return err
+	}
+	if stale := findStale(root, selected); len(stale) > 0 {
+		return fmt.Errorf("%d mutants are stale:\n%s", len(stale), strings.Join(stale, "\n"))
+	}
+	return nil
 }
 
 func findStale(root string, selected []mutant) []string {

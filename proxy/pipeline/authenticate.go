@@ -57,6 +57,9 @@ func (p *Pipeline) stranger() identity.Principal {
 // unbound is the issuer of strangers, which no configured issuer is called.
 const unbound = "none"
 
+// strangers is the key that all of them have.
+var strangers = identity.Principal{Issuer: unbound}.Key()
+
 // tokens are the values that were presented, wherever they stand.
 func (c *Call) tokens() []string {
 	if c.carrier != 0 {

@@ -3,7 +3,6 @@ package pipeline
 import (
 	"crypto/rand"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 )
@@ -77,10 +76,11 @@ func (t *sessions) find(id, owner, server string, shared bool) (s *Session, vers
 		s.forget(s)
 		return nil, "", false
 	}
-	if s.owner != owner && strings.HasPrefix(s.owner, unbound+"\x00") && !strings.HasPrefix(owner, unbound+"\x00") && !shared {
+	switch {
+	case s.owner == owner, shared, owner == strangers: // a stranger only opens and pings
+	case s.owner == strangers:
 		t.rebind(s, owner)
-	}
-	if s.owner != owner && !shared && !strings.HasPrefix(owner, unbound+"\x00") {
+	default:
 		return nil, "", true
 	}
 	s.used = t.now()
