@@ -42,7 +42,7 @@ type Config struct {
 	// PublicURL, as host or host:port. Empty adds none.
 	AllowedHosts []string `json:"allowed_hosts,omitempty" jsonschema:"Host header values accepted beside the listen address and public_url, as host or host:port. Default: none."`
 	// AllowedOrigins are the web origins that may call. Empty refuses every
-	// request that carries an Origin.
+	// request that carries an Origin other than the address it was sent to.
 	AllowedOrigins []string `json:"allowed_origins,omitempty" jsonschema:"Web origins that may call, as scheme://host or scheme://host:port. Default: none."`
 	// StateDir is the folder for what the sidecar keeps. Empty means the XDG
 	// state folder; StateFolder resolves it.

@@ -64,11 +64,27 @@ func portOf(a netip.AddrPort) string {
 }
 
 // originAllowed refuses browsers on other sites. Programs that are no browser
-// send no Origin.
+// send no Origin, or that of the address which they call.
 func (h *Handler) originAllowed(r *http.Request) bool {
 	values, present := r.Header["Origin"]
 	if !present {
 		return true
 	}
-	return len(values) == 1 && h.origins[strings.ToLower(values[0])]
+	if len(values) != 1 {
+		return false
+	}
+	origin := strings.ToLower(values[0])
+	return h.origins[origin] || isOwnOrigin(r, origin)
+}
+
+// isOwnOrigin accepts the address that the request was sent to. No page but one
+// of the sidecar's own has it, and the sidecar serves none; a rebound name is not
+// an address.
+func isOwnOrigin(r *http.Request, origin string) bool {
+	scheme, host, _ := strings.Cut(origin, "://")
+	own := "http"
+	if r.TLS != nil {
+		own = "https"
+	}
+	return scheme == own && host == strings.ToLower(r.Host) && isOwnAddress(r, host)
 }

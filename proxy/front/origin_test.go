@@ -117,3 +117,37 @@ func TestOriginAllowed(t *testing.T) {
 		}
 	}
 }
+
+// TestOwnOrigin: the address that a request was sent to is no other site. A name
+// is one, whatever it points to.
+func TestOwnOrigin(t *testing.T) {
+	h := NewHandler(Options{})
+	for _, row := range []struct {
+		origin, host, local string
+		want                bool
+	}{
+		{"http://127.0.0.1:8811", "127.0.0.1:8811", "127.0.0.1:8811", true},
+		{"http://localhost:8811", "LOCALHOST:8811", "127.0.0.1:8811", true},
+		{"http://[::1]:8811", "[::1]:8811", "[::1]:8811", true},
+		{"http://10.0.0.5", "10.0.0.5", "10.0.0.5:80", true},
+
+		{"https://127.0.0.1:8811", "127.0.0.1:8811", "127.0.0.1:8811", false},
+		{"http://127.0.0.1:3000", "127.0.0.1:8811", "127.0.0.1:8811", false},
+		{"http://127.0.0.1:3000", "127.0.0.1:3000", "127.0.0.1:8811", false},
+		{"http://localhost:8811", "127.0.0.1:8811", "127.0.0.1:8811", false},
+		{"http://attacker.example:8811", "attacker.example:8811", "127.0.0.1:8811", false},
+		{"http://attacker.example:8811", "127.0.0.1:8811", "127.0.0.1:8811", false},
+		{"http://localhost:8811", "localhost:8811", "10.0.0.5:8811", false},
+		{"127.0.0.1:8811", "127.0.0.1:8811", "127.0.0.1:8811", false},
+		{"http://127.0.0.1:8811/", "127.0.0.1:8811", "127.0.0.1:8811", false},
+		{"null", "127.0.0.1:8811", "127.0.0.1:8811", false},
+	} {
+		r := httptest.NewRequest(http.MethodPost, "/mcp", nil)
+		r.Host = row.host
+		r.Header.Set("Origin", row.origin)
+		r = r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, addr(row.local)))
+		if got := h.originAllowed(r); got != row.want {
+			t.Errorf("Origin %q, Host %q at %s: %v, want %v", row.origin, row.host, row.local, got, row.want)
+		}
+	}
+}

@@ -239,9 +239,10 @@ func unsupported(requested string) *Rejection {
 	return r
 }
 
-// isRevision says whether s looks like one, so that nothing else is echoed.
+// isRevision says whether s looks like a version of something, so that nothing
+// else is echoed: a credential is longer or has letters.
 func isRevision(s string) bool {
-	return len(s) == len(revisionModern) && strings.Trim(s, "0123456789-") == ""
+	return s != "" && len(s) <= 12 && strings.Trim(strings.TrimPrefix(s, "v"), "0123456789.-") == ""
 }
 
 // agreeHeaders compares the mirrored headers with the body (MCP 2026-07-28,

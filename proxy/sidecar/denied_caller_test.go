@@ -128,8 +128,11 @@ var callerDenials = []category{
 		{name: "empty origin", ask: read(func(a ask) ask { return a.with("Origin", "") }), refusal: foreign("origin")},
 		{name: "origin without TLS", ask: read(func(a ask) ask { return a.with("Origin", "http://app.example") }), refusal: foreign("origin")},
 		{name: "two origins", ask: read(func(a ask) ask { return a.with("Origin", "https://app.example", "https://attacker.example") }), refusal: foreign("origin")},
-		{name: "our own address as origin", ask: func(r *rig, rev, id string) ask {
-			return toolCall(rev, r.token("alice"), id, "read_document", `{"id":1}`).with("Origin", strings.TrimSuffix(r.url, "/mcp"))
+		{name: "our own address as origin, with another scheme", ask: func(r *rig, rev, id string) ask {
+			return toolCall(rev, r.token("alice"), id, "read_document", `{"id":1}`).with("Origin", strings.Replace(strings.TrimSuffix(r.url, "/mcp"), "http:", "https:", 1))
+		}, refusal: foreign("origin")},
+		{name: "another port of our own address as origin", ask: func(r *rig, rev, id string) ask {
+			return toolCall(rev, r.token("alice"), id, "read_document", `{"id":1}`).with("Origin", strings.TrimSuffix(r.url, "/mcp")+"0")
 		}, refusal: foreign("origin")},
 	}},
 	{name: "marker guard", setup: listing, rows: []denial{
