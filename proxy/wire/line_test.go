@@ -105,6 +105,32 @@ func TestLineReaderRefusesAtOnce(t *testing.T) {
 	}
 }
 
+// The end of a line above the limit can be looked at, wherever the limit and the
+// reader's own buffer cut it.
+func TestLineReaderRest(t *testing.T) {
+	const limit = 100
+	for _, n := range []int{101, 102, 150, 16<<10 - 5, 16 << 10, 16<<10 + 3, 32<<10 + 1, 100_000} {
+		long := strings.Repeat("x", n-7) + `"id":7}`
+		for _, end := range []string{"\n", "\r\n"} {
+			lines := NewLineReader(strings.NewReader(long+end+"b\n"), limit)
+			if _, err := lines.Next(); !errors.Is(err, ErrLineTooLarge) {
+				t.Fatal(err)
+			}
+			for range 2 { // looking changes nothing
+				if tail, err := lines.Rest(); err != nil || !bytes.HasSuffix(tail, []byte(`x"id":7}`)) || len(tail) > tailSize {
+					t.Errorf("%d bytes and %q: ends with %q (%v)", n, end, tail, err)
+				}
+			}
+			if line, err := lines.Next(); err != nil || string(line) != "b" {
+				t.Errorf("%d bytes: followed by %q (%v)", n, line, err)
+			}
+		}
+	}
+	if _, err := NewLineReader(strings.NewReader(strings.Repeat("x", 40_000)), limit).Rest(); err != nil {
+		t.Error(err)
+	}
+}
+
 // A line above the limit costs the limit, not its length.
 func TestLineReaderMemory(t *testing.T) {
 	const limit, length = 4 << 20, 64 << 20
