@@ -237,7 +237,7 @@ func listRequest(c *Call, cursor []byte) []byte {
 
 // ask sends a request of the sidecar's own and returns the response to it.
 func (p *Pipeline) ask(ctx context.Context, c *Call, request []byte) (*wire.Message, error) {
-	x := wire.Exchange{Body: request, Call: true, Version: c.Version, Session: c.upstreamSession(), Owner: c.Principal.Key()}
+	x := wire.Exchange{Body: request, Call: true, Own: true, Version: c.Version, Session: c.upstreamSession(), Owner: c.Principal.Key()}
 	if c.Era == Modern {
 		x.Method = "tools/list"
 	}

@@ -64,6 +64,7 @@ type Exchange struct {
 	Body    []byte   // the message; nil unless Verb is Send
 	Call    bool     // the message is a request: an answer is expected
 	Long    bool     // the answer is a stream that may be silent for as long as it likes
+	Own     bool     // the request is the sidecar's own: no client sees what else comes on its stream
 	Version string   // MCP-Protocol-Version; empty sends none
 	Method  string   // Mcp-Method; empty sends none (revisions before 2026-07-28)
 	Name    string   // Mcp-Name, decoded; empty sends none
