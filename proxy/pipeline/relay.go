@@ -33,6 +33,7 @@ func (p *Pipeline) inspectUpstream(c *Call) (err error) {
 	if c.memo != nil {
 		c.result, err = p.inspectAnswer(c.memo, c.Msg)
 		c.found(c.memo.Findings...)
+		c.Would = append(c.Would, c.memo.Would...)
 		return err
 	}
 	c.result, err = p.inspectOutput(c, c.Msg)
