@@ -92,9 +92,10 @@ type Options struct {
 // share an fsync (group commit).
 type Writer struct {
 	opts Options
-	file *os.File
+	path string
 
 	mu      sync.Mutex // writing
+	file    *os.File   // replaced with syncMu held too
 	written int64      // bytes this writer has written
 	torn    bool       // the last write left part of a line
 	later   bool       // an fsync is due
@@ -103,6 +104,7 @@ type Writer struct {
 
 	syncMu sync.Mutex // waiting for the disk; never taken while mu is held
 	synced int64      // of the bytes written, how many are known to be on disk
+	lost   int64      // of the bytes written, how many went to a file that broke
 }
 
 // Open opens or creates the audit file at path, readable by its owner only, and
@@ -110,6 +112,14 @@ type Writer struct {
 // that it spoils no later record. Several sidecars may share a file: every record
 // is appended in one piece.
 func Open(path string, opts Options) (*Writer, error) {
+	f, err := openFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return &Writer{opts: opts, path: path, file: f}, nil
+}
+
+func openFile(path string) (*os.File, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("audit folder: %w", err)
 	}
@@ -121,7 +131,7 @@ func Open(path string, opts Options) (*Writer, error) {
 		_ = f.Close()
 		return nil, fmt.Errorf("audit file: %w", err)
 	}
-	return &Writer{opts: opts, file: f}, nil
+	return f, nil
 }
 
 func closeTornLine(f *os.File) error {
@@ -232,7 +242,10 @@ func (w *Writer) syncLater() {
 func (w *Writer) syncTo(end int64) error {
 	w.syncMu.Lock()
 	defer w.syncMu.Unlock()
-	if w.synced >= end {
+	switch {
+	case 0 < end && end <= w.lost:
+		return errLost
+	case w.synced >= end:
 		return nil
 	}
 	w.mu.Lock()

@@ -17,6 +17,7 @@ const (
 	ExitFailure = 1 // something went wrong at run time
 	ExitUsage   = 2 // the command line is wrong
 	ExitConfig  = 3 // the configuration is wrong
+	ExitDown    = 4 // something else is down, or not ready
 	ExitInUse   = 7 // the address is taken
 )
 
@@ -72,7 +73,7 @@ With everything on:
   mcp-sidecar serve -c sidecar.yaml
 
 Exit codes: 0 ok, 1 runtime failure, 2 usage, 3 configuration invalid,
-7 address in use.`,
+4 not ready, 7 address in use.`,
 		SilenceUsage:      true,
 		SilenceErrors:     true,
 		Args:              cobra.NoArgs,
@@ -82,6 +83,6 @@ Exit codes: 0 ok, 1 runtime failure, 2 usage, 3 configuration invalid,
 	root.SetIn(io.In)
 	root.SetOut(io.Out)
 	root.SetErr(io.Err)
-	root.AddCommand(serveCommand(io), validateCommand(io), schemaCommand(io), versionCommand(io))
+	root.AddCommand(serveCommand(io), validateCommand(io), schemaCommand(io), versionCommand(io), healthcheckCommand(io))
 	return root
 }

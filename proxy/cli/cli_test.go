@@ -134,15 +134,15 @@ func TestServeWithoutAudit(t *testing.T) {
 }
 
 func TestHelp(t *testing.T) {
-	commands := regexp.MustCompile(`(?m)^  (serve|validate|schema|version) `)
+	commands := regexp.MustCompile(`(?m)^  (serve|validate|schema|version|healthcheck) `)
 	for _, args := range [][]string{nil, {"--help"}, {"-h"}, {"help"}} {
 		r := run(t, args...)
-		if r.code != ExitOK || r.stderr != "" || len(commands.FindAllString(r.out, -1)) != 4 || !strings.Contains(r.out, "Exit codes: 0 ok") {
+		if r.code != ExitOK || r.stderr != "" || len(commands.FindAllString(r.out, -1)) != 5 || !strings.Contains(r.out, "Exit codes: 0 ok") {
 			t.Errorf("%q: exit code %d, stderr %q, stdout\n%s", args, r.code, r.stderr, r.out)
 		}
 	}
 	for command, flags := range map[string][]string{
-		"serve": {"-c, --config FILE", "--upstream URL", "--listen HOST:PORT", "--preset", "--insecure-no-auth", "SIDECAR_LISTEN"}, "validate": {"--json"}, "schema": nil, "version": {"--json"},
+		"serve": {"-c, --config FILE", "--upstream URL", "--listen HOST:PORT", "--preset", "--insecure-no-auth", "SIDECAR_LISTEN"}, "validate": {"--json"}, "schema": nil, "version": {"--json"}, "healthcheck": {"--url URL", "-c, --config FILE", "--live", "--json", "SIDECAR_CONFIG"},
 	} {
 		r := run(t, command, "--help")
 		if r.code != ExitOK || r.stderr != "" || !strings.Contains(r.out, "mcp-sidecar "+command) {

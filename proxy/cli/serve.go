@@ -31,7 +31,8 @@ SIDECAR_PUBLIC_URL, SIDECAR_STATE_DIR), which is stronger than the file.
 Each address is printed to stdout once it answers, as a line of its own:
   mcp-sidecar listening on http://127.0.0.1:8811/mcp
 With several upstreams in the file each has its own, /NAME/mcp.
-What is enforced, observed and off is printed to stderr.`,
+What is enforced, observed and off is printed to stderr. SIGTERM lets calls in
+flight finish; SIGHUP opens the audit file again, after it has been moved away.`,
 		Example: `  mcp-sidecar serve -c sidecar.yaml
   mcp-sidecar serve --upstream http://127.0.0.1:3001/mcp --preset observe --insecure-no-auth`,
 		Args: cobra.NoArgs,
@@ -61,10 +62,11 @@ func serve(c *cobra.Command, f serveFlags, io Streams) error {
 	defer func() { _ = s.Close() }()
 	if err := s.Listen(); err != nil {
 		if errors.Is(err, syscall.EADDRINUSE) {
-			return exit(ExitInUse, fmt.Errorf("%w; stop the other program, or choose another address with --listen", err))
+			return exit(ExitInUse, fmt.Errorf("%w; stop the other program, or choose another address (--listen, diagnostics.listen)", err))
 		}
 		return exit(ExitFailure, err)
 	}
+	defer onHangup(s.ReopenAudit)()
 	s.Summary(io.Err)
 	for _, url := range s.URLs() {
 		_, _ = fmt.Fprintf(io.Out, "mcp-sidecar listening on %s\n", url)

@@ -38,12 +38,17 @@ type Config struct {
 	// BehindTLSProxy says that something in front ends TLS. False refuses a
 	// listener that is reachable from other hosts.
 	BehindTLSProxy bool `json:"behind_tls_proxy,omitempty" jsonschema:"Says that a proxy in front of the sidecar ends TLS. Needed for a listener that is not on loopback. Default: false."`
+	// TLS makes the MCP endpoint speak TLS. Nil leaves it at plain HTTP, which is
+	// allowed on loopback and with BehindTLSProxy only.
+	TLS *TLS `json:"tls,omitempty" jsonschema:"Certificate of the MCP endpoint. Without it the endpoint speaks plain HTTP, on loopback or with behind_tls_proxy only."`
 	// AllowedHosts are Host header values accepted beside the listen address and
 	// PublicURL, as host or host:port. Empty adds none.
 	AllowedHosts []string `json:"allowed_hosts,omitempty" jsonschema:"Host header values accepted beside the listen address and public_url, as host or host:port. Default: none."`
 	// AllowedOrigins are the web origins that may call. Empty refuses every
 	// request that carries an Origin other than the address it was sent to.
 	AllowedOrigins []string `json:"allowed_origins,omitempty" jsonschema:"Web origins that may call, as scheme://host or scheme://host:port. Default: none."`
+	// Diagnostics is the listener for probes. Nil opens none.
+	Diagnostics *Diagnostics `json:"diagnostics,omitempty" jsonschema:"Listener for /livez and /readyz; {} means the default address. Without it there is none."`
 	// StateDir is the folder for what the sidecar keeps. Empty means the XDG
 	// state folder; StateFolder resolves it.
 	StateDir string `json:"state_dir,omitempty" jsonschema:"Folder for what the sidecar keeps. Default: $XDG_STATE_HOME/mcp-sidecar, else ~/.local/state/mcp-sidecar."`

@@ -183,3 +183,9 @@ func listenHost(s string) string {
 	host, _, _ := net.SplitHostPort(s)
 	return host
 }
+
+// takesFreePort says whether whoever listens on s gets a port that nobody has.
+func takesFreePort(s string) bool {
+	_, port, _ := net.SplitHostPort(s)
+	return port == "0"
+}

@@ -29,7 +29,6 @@ type pendingSetting struct {
 // table when it becomes a field.
 var pending = map[reflect.Type][]pendingSetting{
 	reflect.TypeFor[Config](): {
-		{"tls", never}, {"diagnostics", never},
 		{"merge", justFalse}, {"allow", emptyList}, {"egress", emptyMapping},
 	},
 	reflect.TypeFor[Auth]():       {{"jwt", emptyList}, {"static_tokens_file", never}},

@@ -357,7 +357,7 @@ func TestFullFileIsFull(t *testing.T) {
 		}
 	})
 	for _, typ := range []reflect.Type{
-		reflect.TypeFor[Config](), reflect.TypeFor[Auth](), reflect.TypeFor[Introspection](), reflect.TypeFor[Upstream](),
+		reflect.TypeFor[Config](), reflect.TypeFor[TLS](), reflect.TypeFor[Diagnostics](), reflect.TypeFor[Auth](), reflect.TypeFor[Introspection](), reflect.TypeFor[Upstream](),
 		reflect.TypeFor[Credential](), reflect.TypeFor[Policy](), reflect.TypeFor[Tool](), reflect.TypeFor[Arg](), reflect.TypeFor[SSRF](),
 		reflect.TypeFor[Guards](), reflect.TypeFor[ToolGuards](), reflect.TypeFor[DNS](), reflect.TypeFor[Limits](), reflect.TypeFor[Audit](),
 	} {

@@ -118,10 +118,12 @@ func (c *Config) checkListener(k *checker) {
 		k.lacks("listen", "must be host:port, such as 127.0.0.1:8811")
 	} else if defect := listenDefect(c.Listen); defect != "" {
 		k.bad("listen", "%s", defect)
-	} else if !isLoopback(listenHost(c.Listen)) && !c.BehindTLSProxy {
+	} else if !isLoopback(listenHost(c.Listen)) && c.TLS == nil && !c.BehindTLSProxy {
 		// A bearer token in plain text can be read and used by the whole network.
-		k.bad("listen", "is reachable from other hosts without TLS; listen on loopback, or set behind_tls_proxy: true")
+		k.bad("listen", "is reachable from other hosts without TLS; listen on loopback, configure tls, or set behind_tls_proxy: true")
 	}
+	c.TLS.check(k)
+	c.Diagnostics.check(k, c.Listen)
 	if c.PublicURL != "" {
 		c.checkPublicURL(k)
 	}
@@ -144,6 +146,8 @@ func (c *Config) checkPublicURL(k *checker) {
 		k.bad("public_url", "must end after the host and port: no path, not even a slash, and no query")
 	case u.Scheme != "https" && !isLoopback(u.Hostname()):
 		k.bad("public_url", "must be https; http is for loopback only")
+	case u.Scheme != "https" && c.TLS != nil:
+		k.bad("public_url", "must be https, since tls is configured")
 	}
 }
 

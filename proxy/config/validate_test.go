@@ -37,6 +37,18 @@ func TestWithoutFile(t *testing.T) {
 			c.Auth, c.InsecureNoAuth = auth, false
 			c.Listen, c.BehindTLSProxy, c.PublicURL = "0.0.0.0:8811", true, "https://sidecar.example"
 		}, ""},
+		{"TLS in public", func(c *Config) {
+			c.Auth, c.InsecureNoAuth = auth, false
+			c.Listen, c.TLS, c.PublicURL = "0.0.0.0:8443", &TLS{CertFile: "a", KeyFile: "b"}, "https://sidecar.example"
+		}, ""},
+		{"TLS behind a proxy", func(c *Config) { c.TLS, c.BehindTLSProxy = &TLS{CertFile: "a", KeyFile: "b"}, true }, ""},
+		{"TLS under an http address", func(c *Config) { c.TLS, c.PublicURL = &TLS{CertFile: "a", KeyFile: "b"}, "http://localhost:8443" }, "must be https, since tls is configured (public_url)"},
+		{"TLS for everybody without auth", func(c *Config) { c.TLS, c.Listen = &TLS{CertFile: "a", KeyFile: "b"}, "0.0.0.0:8443" }, "must be loopback with --insecure-no-auth (listen)"},
+		{"TLS without a key", func(c *Config) { c.TLS = &TLS{CertFile: "a"} }, "is required in tls (tls.key_file)"},
+		{"probes", func(c *Config) { c.Diagnostics = &Diagnostics{} }, ""},
+		{"probes for other hosts", func(c *Config) { c.Diagnostics = &Diagnostics{Listen: ":9464"} }, ""},
+		{"probes on a free port beside a free port", func(c *Config) { c.Listen, c.Diagnostics = "127.0.0.1:0", &Diagnostics{Listen: "127.0.0.1:0"} }, ""},
+		{"probes at the endpoint", func(c *Config) { c.Diagnostics = &Diagnostics{Listen: "127.0.0.1:8811"} }, "is the address of the MCP endpoint; probes have one of their own (diagnostics.listen)"},
 		{"neither", func(c *Config) { c.InsecureNoAuth = false }, "no way to authenticate callers: configure auth or pass --insecure-no-auth (loopback only) (auth)"},
 		{"both", func(c *Config) { c.Auth = auth }, "excludes --insecure-no-auth: it would never be asked (auth)"},
 		{"insecure in public", func(c *Config) { c.Listen, c.BehindTLSProxy = "0.0.0.0:8811", true }, "must be loopback with --insecure-no-auth (listen)"},
@@ -239,7 +251,7 @@ func TestOverride(t *testing.T) {
 	cfg.Upstreams = map[string]Upstream{"docs": {URL: "ftp://docs"}}
 	cfg.Override("upstreams", "--upstream")
 	want := []string{
-		"--listen: is reachable from other hosts without TLS; listen on loopback, or set behind_tls_proxy: true (listen)",
+		"--listen: is reachable from other hosts without TLS; listen on loopback, configure tls, or set behind_tls_proxy: true (listen)",
 		"--listen: needs public_url, since it is not loopback and auth is configured (listen)",
 		"--upstream: must start with https:// or http:// (upstreams.docs.url)",
 	}
@@ -306,5 +318,28 @@ func TestResolve(t *testing.T) {
 	}
 	if got := Default().Resolve("a"); got != "a" {
 		t.Errorf("without a file: %q", got)
+	}
+}
+
+// TestOverTLS: probes travel in plain text only where nobody can stand in
+// between, or where no certificate is at hand.
+func TestOverTLS(t *testing.T) {
+	pair := &TLS{CertFile: "a", KeyFile: "b"}
+	for _, row := range []struct {
+		name        string
+		tls         *TLS
+		diagnostics *Diagnostics
+		want        bool
+	}{
+		{"no listener", pair, nil, false},
+		{"default address", pair, &Diagnostics{}, false},
+		{"loopback", pair, &Diagnostics{Listen: "[::1]:1"}, false},
+		{"every interface", pair, &Diagnostics{Listen: ":1"}, true},
+		{"one address", pair, &Diagnostics{Listen: "10.0.0.5:1"}, true},
+		{"no certificate", nil, &Diagnostics{Listen: ":1"}, false},
+	} {
+		if got := (&Config{TLS: row.tls, Diagnostics: row.diagnostics}).OverTLS(); got != row.want {
+			t.Errorf("%s: %v, want %v", row.name, got, row.want)
+		}
 	}
 }

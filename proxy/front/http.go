@@ -56,7 +56,9 @@ func set(values []string) map[string]bool {
 // ServeHTTP implements [http.Handler].
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rc := http.NewResponseController(w)
-	_ = rc.SetReadDeadline(time.Now().Add(readTime))
+	if r.ContentLength != 0 { // left in place, it would end a stream that has nothing to read
+		_ = rc.SetReadDeadline(time.Now().Add(readTime))
+	}
 	path := routed(r)
 	if e := h.routes.endpoints[path]; e != nil {
 		h.serveMCP(w, r, rc, e)
@@ -80,6 +82,11 @@ func (h *Handler) serveMCP(w http.ResponseWriter, r *http.Request, rc *http.Resp
 		return
 	}
 	in := &body{r: r.Body, rc: rc, read: r.ContentLength == 0}
+	if r.ProtoMajor > 1 {
+		// A body that is not read holds up nothing there, and to close the
+		// connection would end other clients' requests.
+		in.read = true
+	}
 	c := &pipeline.Call{
 		Transport: pipeline.HTTP,
 		Head:      head(r),

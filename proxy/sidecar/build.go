@@ -36,6 +36,9 @@ type parts struct {
 
 // build makes every part, innermost first.
 func (s *Sidecar) build() error {
+	if err := s.loadCertificates(); err != nil {
+		return err
+	}
 	engine, err := s.buildPolicy()
 	if err != nil {
 		return err
@@ -236,7 +239,7 @@ func (s *Sidecar) catalog() *policy.Catalog {
 func (s *Sidecar) handler() http.Handler {
 	public := s.cfg.PublicURL
 	if public == "" {
-		public = "http://" + s.listener.Addr().String()
+		public = s.listener.url()
 	}
 	o := front.Options{Hosts: slices.Clone(s.cfg.AllowedHosts), Origins: s.cfg.AllowedOrigins, MaxHeaders: int(s.cfg.Limits.Headers)}
 	if u, err := url.Parse(public); err == nil {

@@ -40,6 +40,7 @@ type endpoint struct {
 	tools    map[string]config.Tool // by bare name
 	upstream upstream
 	pipeline *pipeline.Pipeline
+	answered answered // whether the server ever has
 }
 
 // shared are the parts that every endpoint uses: rules, identities and records do

@@ -66,6 +66,9 @@ type setup struct {
 	now        func() time.Time
 	resolver   ssrf.Resolver
 	change     func(*config.Config)
+	transport  func(*http.Transport) // changes the clients' side
+	patience   time.Duration
+	drain      time.Duration
 }
 
 const demoPolicy = `
@@ -156,6 +159,9 @@ func start(t testing.TB, s setup) *rig {
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 	}
+	if s.transport != nil {
+		s.transport(r.http.Transport.(*http.Transport))
+	}
 	r.startUpstreams(s)
 	cfg := r.config(s)
 	if s.now == nil {
@@ -165,13 +171,13 @@ func start(t testing.TB, s setup) *rig {
 		s.resolver = noNames{}
 	}
 	var err error
-	if r.sidecar, err = New(cfg, Options{Stderr: r.stderr, Resolver: s.resolver, Now: s.now, After: soon}); err != nil {
+	if r.sidecar, err = New(cfg, Options{Stderr: r.stderr, Resolver: s.resolver, Now: s.now, After: soon, Patience: s.patience, Drain: s.drain}); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.sidecar.Listen(); err != nil {
 		t.Fatal(err)
 	}
-	r.url, r.base = r.sidecar.URL(), "http://"+r.sidecar.listener.Addr().String()
+	r.url, r.base = r.sidecar.URL(), r.sidecar.listener.url()
 	ctx, cancel := context.WithCancel(context.Background())
 	r.cancel = cancel
 	go func() { r.done <- r.sidecar.Serve(ctx) }()

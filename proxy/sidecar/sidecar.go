@@ -9,10 +9,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
-	"net/http"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"mcp-sidecar/guards/ssrf"
@@ -34,6 +33,12 @@ type Options struct {
 	Now func() time.Time
 	// After runs a function later. Nil means the system's timer.
 	After func(time.Duration, func())
+	// Patience is how long a client may take to send a request, or to accept a
+	// piece of an answer. Zero means 30 seconds.
+	Patience time.Duration
+	// Drain is how long calls in flight may take to finish at the end. Zero means
+	// 10 seconds.
+	Drain time.Duration
 }
 
 // Sidecar is one running instance. Build it with New, then Listen, then Serve.
@@ -43,9 +48,14 @@ type Sidecar struct {
 	log       *slog.Logger
 	audit     *audit.Writer
 	endpoints []*endpoint // by name
-	listener  net.Listener
-	server    *http.Server
 	parts     parts
+
+	certificates *certificates // nil without TLS
+	listener     *listener     // of the MCP endpoints; nil before Listen
+	probes       *listener     // nil without diagnostics
+	draining     atomic.Bool
+	life         context.Context // until Close
+	end          context.CancelFunc
 }
 
 // New builds a sidecar from cfg, which must be valid. It reads the files that
@@ -58,32 +68,19 @@ func New(cfg *config.Config, o Options) (*Sidecar, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.Patience == 0 {
+		o.Patience = clientTime
+	}
+	if o.Drain == 0 {
+		o.Drain = drainTime
+	}
 	s := &Sidecar{cfg: cfg, opts: o, log: slog.New(slog.NewJSONHandler(o.Stderr, nil))}
+	s.life, s.end = context.WithCancel(context.Background())
 	if err := s.build(); err != nil {
 		_ = s.closeParts()
 		return nil, err
 	}
 	return s, nil
-}
-
-// Listen opens the listener of the MCP endpoints.
-func (s *Sidecar) Listen() error {
-	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", s.cfg.Listen)
-	if err != nil {
-		return err // names the address already
-	}
-	s.listener = l
-	s.server = &http.Server{
-		Handler:           s.handler(),
-		ReadHeaderTimeout: 10 * time.Second,
-		IdleTimeout:       2 * time.Minute,
-		// The limit itself is front's, whose refusal has a JSON-RPC body; this one
-		// only keeps the rest bounded.
-		MaxHeaderBytes: 4 * int(s.cfg.Limits.Headers),
-		ErrorLog:       slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
-		// No WriteTimeout: it would cut streams. Each write has a deadline instead.
-	}
-	return nil
 }
 
 // URL is the address of the first MCP endpoint, once Listen has returned.
@@ -94,45 +91,13 @@ func (s *Sidecar) URL() string { return s.URLs()[0] }
 func (s *Sidecar) URLs() []string {
 	var urls []string
 	for _, e := range s.endpoints {
-		urls = append(urls, "http://"+s.listener.Addr().String()+e.path)
+		urls = append(urls, s.listener.url()+e.path)
 	}
 	return urls
 }
 
-// Serve answers until ctx ends, then lets calls in flight finish for a while.
-func (s *Sidecar) Serve(ctx context.Context) error {
-	failed := make(chan error, 1)
-	go func() { failed <- s.server.Serve(s.listener) }()
-	select {
-	case err := <-failed:
-		return err
-	case <-ctx.Done():
-	}
-	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
-	defer cancel()
-	if err := s.server.Shutdown(drain); err != nil {
-		s.log.Warn("calls were cut off by the shutdown", "error", err)
-		_ = s.server.Close()
-	}
-	if err := <-failed; !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return nil
-}
-
-// drainTime is how long calls in flight may take to finish at the end.
-const drainTime = 10 * time.Second
-
-// Close releases everything. The audit file is closed last, so that whatever
-// still ends is recorded.
-func (s *Sidecar) Close() error {
-	if s.server != nil {
-		_ = s.server.Close()
-	}
-	return s.closeParts()
-}
-
 func (s *Sidecar) closeParts() error {
+	s.end()
 	err := s.closeEndpoints()
 	if s.audit != nil {
 		err = errors.Join(err, s.audit.Close())

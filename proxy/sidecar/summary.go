@@ -35,6 +35,7 @@ func (s *Sidecar) Summary(w io.Writer) {
 		"  off            "+s.list(guards.Off, notBuilt...),
 		"  audit          "+s.auditLine(),
 	)
+	lines = append(lines, s.listenerLines()...)
 	if s.parts.modes[consent.Name] == guards.Enforce {
 		lines = append(lines, "  note           confirm mode is not consent: a model can set confirm=true by itself")
 	}
