@@ -117,4 +117,6 @@ var pipelineMutants = []mutant{
 	{name: "audit: undecided is success", file: "proxy/pipeline/answer.go", old: "c.reject(failed(nil))", new: "return allowed(c)", pkgs: pipelineTests},
 	{name: "audit: Close does not wait", file: "proxy/pipeline/life.go", old: "\tp.calls.wait(closeTime)\n", new: "", pkgs: pipelineTests},
 	{name: "audit: causes are logged as they are", file: "proxy/pipeline/pipeline.go", old: "p.opts.Redact(c.refusal.Cause.Error())", new: "c.refusal.Cause.Error()", pkgs: pipelineTests},
+	{name: "tasks: unknown ones speak to anybody", file: "proxy/pipeline/execute.go", old: "p.flights.makesTask(c) && !p.given.known(id)", new: "!p.given.known(id)", pkgs: sidecarTests, run: "Task"},
+	{name: "tasks: those of others speak to who asks for one", file: "proxy/pipeline/execute.go", old: "p.flights.makesTask(c) && !p.given.known(id)", new: "p.flights.makesTask(c)", pkgs: sidecarTests, run: "Task"},
 }

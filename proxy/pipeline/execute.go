@@ -27,7 +27,8 @@ func (p *Pipeline) execute(ctx context.Context, c *Call) error {
 	life, cancel, stop := p.lifetime(ctx, c)
 	defer stop()
 	if c.isRequest() {
-		defer p.flights.add(c.flightKey(c.Msg.ID), scalarKey(c.Msg, byToken(c)), cancel)()
+		task := c.Msg.Member(c.Msg.Params, "task") != wire.Absent
+		defer p.flights.add(c.flightKey(c.Msg.ID), &flight{cancel, scalarKey(c.Msg, byToken(c)), task})()
 	}
 	if c.Forwarded != nil {
 		c.Forwarded()
@@ -296,7 +297,9 @@ func (p *Pipeline) mayNotify(c *Call, m *wire.Message, row *method) bool {
 	case ownAsked:
 		return c.Session.take(m, m.Member(m.Params, "requestId")) != nil
 	case ownTask:
-		return p.given.holds(c.Principal.Key(), taskID+m.Text(m.Member(m.Params, row.target)))
+		id := taskID + m.Text(m.Member(m.Params, row.target))
+		// A task says how it is before the answer that gives out its id.
+		return p.given.holds(c.Principal.Key(), id) || p.flights.makesTask(c) && !p.given.known(id)
 	case access:
 		uri := m.Text(m.Member(m.Params, row.target))
 		return p.opts.Authorization != guards.Enforce || checkURI(uri) == nil && p.visible(c, row.kind, uri)

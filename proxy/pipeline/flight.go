@@ -28,6 +28,7 @@ type flights struct {
 type flight struct {
 	cancel context.CancelFunc
 	token  string // its progress token, as scalarKey writes it; empty without one
+	task   bool   // it asks for a task, whose id is not known yet
 }
 
 func (c *Call) flightKey(node int) flightKey {
@@ -50,14 +51,26 @@ func (f *flights) gaveOut(session *Session, token string) bool {
 	return false
 }
 
+// makesTask says whether a request in flight of the same sender as c asks for a
+// task.
+func (f *flights) makesTask(c *Call) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for k, own := range f.open {
+		if own.task && k.session == c.Session && (k.session != nil || k.owner == c.Principal.Key()) {
+			return true
+		}
+	}
+	return false
+}
+
 // add notes a request; the returned function forgets it.
-func (f *flights) add(k flightKey, token string, cancel context.CancelFunc) func() {
+func (f *flights) add(k flightKey, own *flight) func() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.open == nil {
 		f.open = map[flightKey]*flight{}
 	}
-	own := &flight{cancel, token}
 	f.open[k] = own
 	return func() {
 		f.mu.Lock()

@@ -42,6 +42,18 @@ func (g *given) holds(owner, id string) bool {
 	return own != nil && own.ids[id]
 }
 
+// known says whether anybody was given id.
+func (g *given) known(id string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, own := range g.owners {
+		if own.ids[id] {
+			return true
+		}
+	}
+	return false
+}
+
 func (g *given) give(owner, id string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -49,3 +49,33 @@ func TestTasksBelongToTheirPrincipal(t *testing.T) {
 		})
 	}
 }
+
+// A task may say how it is before the answer that gives out its id has arrived:
+// then it belongs to the call that asks for a task. What was given to somebody
+// else, or comes without such a call, is dropped.
+func TestTaskSpeaksBeforeItsAnswer(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		name, task, said string
+		passes           bool
+	}{
+		{"its own", `,"task":{"ttl":60000}`, "t-1", true},
+		{"another principal's", `,"task":{"ttl":60000}`, "t-bob", false},
+		{"of a call that asks for none", ``, "t-1", false},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			r := start(t, setup{inventory: demoInventory, upstream: result(`"task":{"taskId":"t-bob","status":"working"}`)})
+			if g := r.do(toolCall(legacy, r.token("bob"), "1", "update_document", `{"id":1}`)); g.status != 200 {
+				t.Fatalf("%d %s", g.status, g.body)
+			}
+			said := `{"jsonrpc":"2.0","method":"notifications/tasks/status","params":{"taskId":"` + row.said + `","status":"working"}}`
+			r.up.answerWith(events("data: " + said + "\n\ndata: " + response("$ID", `{"task":{"taskId":"t-1","status":"working"}}`) + "\n\n"))
+			a := toolCall(legacy, r.token("alice"), "2", "update_document", `{"id":1}`)
+			a.body = strings.Replace(a.body, `"arguments":{"id":1}`, `"arguments":{"id":1}`+row.task, 1)
+			if g := r.do(a); strings.Contains(string(g.body), said) != row.passes || !strings.Contains(string(g.body), `"taskId":"t-1","status":"working"}}`) {
+				t.Errorf("%d %s", g.status, g.body)
+			}
+		})
+	}
+}
