@@ -194,7 +194,7 @@ func (b *bench) config(preset, upstream string) (string, error) {
 	}
 	text := fmt.Sprintf("version: 1\npreset: %s\nlisten: 127.0.0.1:0\nstate_dir: %q\nupstreams:\n  server: %s\n", preset, dir, upstream)
 	if preset != "observe" {
-		text += "guards: { secrets: enforce, injection: enforce }\n"
+		text += "guards: { secrets: enforce, injection: enforce, schema: enforce, marker_writeback: enforce }\n"
 	}
 	file := filepath.Join(dir, "sidecar.yaml")
 	return file, os.WriteFile(file, []byte(text), 0o600)

@@ -146,11 +146,11 @@ func compareTranscripts(server string, p pair, guarded bool, direct, through tra
 		found = append(found, compareMessages(server, fmt.Sprintf("question %d", i+1), guarded, at(direct.questions, i), at(through.questions, i), used)...)
 	}
 	want, got := direct.expected(p.upstream), through.expected(p.upstream)
-	for i := range max(len(want), len(got)) {
-		if a, b := at(want, i), at(got, i); !bytes.Equal(a, b) {
-			found = append(found, fmt.Sprintf("notification %d: %.300s instead of %.300s", i+1, b, a))
-			break // the rest is shifted
-		}
+	for _, n := range without(want, got) {
+		found = append(found, fmt.Sprintf("notification missing: %.400s", n))
+	}
+	for _, n := range without(got, want) {
+		found = append(found, fmt.Sprintf("notification that is not there directly: %.400s", n))
 	}
 	slices.Sort(found)
 	return found
@@ -165,6 +165,18 @@ func (t transcript) expected(upstream string) [][]byte {
 			}
 		}
 		return false
+	})
+}
+
+// without is a less one of each of b.
+func without(a, b [][]byte) [][]byte {
+	left := map[string]int{}
+	for _, m := range b {
+		left[string(m)]++
+	}
+	return slices.DeleteFunc(slices.Clone(a), func(m []byte) bool {
+		left[string(m)]--
+		return left[string(m)] >= 0
 	})
 }
 
