@@ -44,6 +44,7 @@ type client struct {
 	changed chan struct{}     // closed and replaced when something was heard
 	confirm map[string]bool   // tools that want confirm=true
 	polls   map[string]int    // how often the server asked for a task of ours
+	guarded bool              // calls that a guard refuses are not made
 	broken  error
 }
 

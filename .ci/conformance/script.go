@@ -24,7 +24,10 @@ type npmServer struct {
 	expand   map[string][]string // URIs of each template
 	complete []string            // parameters of completion/complete
 	uris     []string            // resources that no list shows
-	end      func(*client) error
+	// blocked are the calls that a guard refuses with preset balanced, by step,
+	// and what it says. They are made through the sidecar alone then, so that the
+	// rest stays comparable.
+	blocked map[string]string
 }
 
 const dirMark = "DIR"
@@ -74,6 +77,12 @@ var everythingServer = npmServer{
 		`{"ref":{"type":"ref/resource","uri":"demo://resource/dynamic/text/{resourceId}"},"argument":{"name":"resourceId","value":"7"}}`,
 	},
 	uris: []string{"demo://resource/session/b.gz", "demo://resource/none"},
+	// Its schema calls the argument a URI, and a data: URI is none that may be
+	// fetched.
+	blocked: map[string]string{
+		"gzip-file-as-resource 1": "blocked by SSRF guard: only https URLs are allowed",
+		"gzip-file-as-resource 2": "blocked by SSRF guard: only https URLs are allowed",
+	},
 }
 
 var filesystemServer = npmServer{
@@ -126,13 +135,29 @@ func (s npmServer) play(c *client, dir string) error {
 			return err
 		}
 	}
-	if s.end != nil {
-		if err := s.end(c); err != nil {
-			return err
-		}
-	}
 	_, err := c.call("ping at the end", "ping", "")
 	return err
+}
+
+// playBlocked makes the calls that a guard refuses.
+func (s npmServer) playBlocked(c *client, dir string) error {
+	for name, calls := range s.tools {
+		for i, arguments := range calls {
+			step := fmt.Sprintf("%s %d", name, i+1)
+			want := s.blocked[step]
+			if want == "" {
+				continue
+			}
+			e, err := c.tool(step, name, strings.ReplaceAll(arguments, dirMark, dir), "")
+			if err != nil {
+				return err
+			}
+			if got, err := firstText(e); err != nil || got != want {
+				return fmt.Errorf("%s says %q instead of %q", step, got, want)
+			}
+		}
+	}
+	return nil
 }
 
 func (s npmServer) open(c *client, _ string) error {
@@ -205,6 +230,9 @@ func (s npmServer) playTools(c *client, dir string) error {
 	for _, name := range slices.Sorted(maps.Keys(s.tools)) {
 		for i, arguments := range s.tools[name] {
 			step := fmt.Sprintf("%s %d", name, i+1)
+			if c.guarded && s.blocked[step] != "" {
+				continue
+			}
 			more := fmt.Sprintf(`,"_meta":{"progressToken":%q,"x":1e3}`, step)
 			if _, err := c.tool(step, name, strings.ReplaceAll(arguments, dirMark, dir), more); err != nil {
 				return err
