@@ -47,9 +47,9 @@ vet: ## run go vet, also for Windows and macOS
 lint: ## run golangci-lint in its pinned version (downloads and builds it once)
 	$(GO) run $(GOLANGCI) run ./... ./.ci/mutants ./.ci/conformance
 
-bench: build ## measure the sidecar against no proxy and a plain reverse proxy
+bench: build ## measure what the sidecar costs (BENCHARGS=--quick: less exactly, --help: the rest)
 	$(GO) build -trimpath -o $(BIN)/bench ./bench
-	$(BIN)/bench
+	$(BIN)/bench $(BENCHARGS)
 
 fuzz: ## run every fuzz target for FUZZTIME (default 10s)
 	@set -e; for pkg in $$($(GO) list ./...); do \

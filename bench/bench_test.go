@@ -63,20 +63,25 @@ func rogue(ctx context.Context, name, config string) int {
 		return exitFailure
 	}
 	upstream := regexp.MustCompile(`url: (\S+/mcp)`).FindSubmatch(text)[1]
-	if err := os.WriteFile("audit.jsonl", nil, 0o600); err != nil {
+	records := regexp.MustCompile(`audit: { file: (\S+) }`).FindSubmatch(text)[1]
+	if err := os.WriteFile(string(records), nil, 0o600); err != nil {
 		return exitFailure
 	}
 	var calls atomic.Int64
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
-		if n := calls.Add(1); name == refuser || name == stumble && n%3 == 0 {
+		call := bytes.Contains(body, []byte("tools/call"))
+		if name == refuser || name == stumble && call && calls.Add(1)%3 == 0 {
 			http.Error(w, "out of order", http.StatusBadGateway)
 			return
 		}
-		answer := post(string(upstream), body)
+		answer := forward(w, r.Method, string(upstream), body)
 		switch name {
 		case doubler:
-			answer = post(string(upstream), body)
+			if !call {
+				break
+			}
+			answer = forward(w, r.Method, string(upstream), body)
 		case liar:
 			answer = bytes.Replace(answer, []byte(`"type":"text","text":"`), []byte(`"type":"text","text":"!`), 1)
 		}
@@ -88,12 +93,28 @@ func rogue(ctx context.Context, name, config string) int {
 	return exitOK
 }
 
+// forward sends a request on and keeps the session that it opens.
+func forward(w http.ResponseWriter, method, url string, body []byte) []byte {
+	req, err := http.NewRequest(method, url, bytes.NewReader(body))
+	if err != nil {
+		return nil
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil
+	}
+	defer resp.Body.Close()
+	w.Header().Set("Mcp-Session-Id", resp.Header.Get("Mcp-Session-Id"))
+	answer, _ := io.ReadAll(resp.Body)
+	return answer
+}
+
 // runBench runs the whole program with the sidecar at path.
 func runBench(t *testing.T, path string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	t.Setenv("TMPDIR", t.TempDir())
 	var out, talk bytes.Buffer
-	args = append([]string{"--sidecar", path, "--rounds", "2", "--calls", "12", "--sizes", "100,4k", "--concurrency", "1,4"}, args...)
+	args = append([]string{"--sidecar", path, "--rounds", "2", "--calls", "12", "--sizes", "100,4k", "--concurrency", "1,4", "--endurance", "100", "--sessions", "10"}, args...)
 	code = run(t.Context(), args, streams{nil, &out, &talk})
 	left, err := os.ReadDir(os.Getenv("TMPDIR"))
 	if err != nil || len(left) > 0 {
@@ -141,10 +162,13 @@ func TestWholeRun(t *testing.T) {
 
 func checkReport(t *testing.T, r *report) {
 	t.Helper()
-	if len(r.Lines) != 12 || len(r.Paths) != 3 || r.Audited != r.Paths[2].Calls {
+	if len(r.Lines) != 16 || len(r.Paths) != 4 || r.Audited != r.Paths[2].Calls+r.Paths[3].Calls {
 		t.Fatalf("report %+v", r)
 	}
 	for _, l := range r.Lines {
+		if l.Path == directPath && l.Workers > 1 {
+			continue // not measured
+		}
 		if l.P50 <= 0 || l.P99 < l.P50 || l.PerSecond <= 0 || l.P50Ratio.Median <= 0 {
 			t.Errorf("line %+v", l)
 		}
@@ -155,9 +179,24 @@ func checkReport(t *testing.T, r *report) {
 			t.Errorf("no processor time: %+v", l)
 		}
 	}
-	for _, p := range r.Paths {
-		// 2 rounds of 12 calls in 4 cells, and in each a warm-up: 3 or 8 calls.
-		if want := 2*12*4 + 2*3 + 2*8; p.Calls != want || p.Failed != 0 {
+	checkCalls(t, r)
+	if (r.Session != counted{Sessions: 3, Connections: r.Session.Connections}) {
+		t.Errorf("one session asks for %+v", r.Session)
+	}
+	if m := r.Memory; runtime.GOOS == "linux" && (m.Base < 1<<20 || len(m.Floods) != len(floodShapes) || len(r.Hostile) != len(attacks)) {
+		t.Errorf("memory %+v, hostile texts %+v", m, r.Hostile)
+	}
+}
+
+// checkCalls holds the calls of each path against what was asked for.
+func checkCalls(t *testing.T, r *report) {
+	t.Helper()
+	// 2 rounds of 12 calls in 4 cells, and in each a warm-up of 3 or 8 calls.
+	cells, one := 2*12*4+2*3+2*8, 2*12*2
+	hostile, endurance := 2*3*(1+len(attacks)), 3
+	for i, want := range []int{cells - one, cells, cells + hostile + endurance, cells + endurance} {
+		p := r.Paths[i]
+		if p.Calls != want || p.Failed != 0 {
 			t.Errorf("path %+v, want %d calls", p, want)
 		}
 		if p.Path != directPath && p.LifetimeCPU <= 0 {
@@ -174,10 +213,10 @@ func TestRogueSidecar(t *testing.T) {
 		code int
 		want string
 	}{
-		{doubler, exitUnexpected, `the path "sidecar" sent 236 tools/call`},
+		{doubler, exitUnexpected, `the path "sidecar" sent 302 tools/call`},
 		{refuser, exitFailure, "out of order"},
 		{liar, exitFailure, "unexpected answer"},
-		{stumble, exitFailure, `39 of 118 calls over the path "sidecar" failed; the first: HTTP 502`},
+		{stumble, exitFailure, ` of 151 calls over the path "sidecar" failed; the first: HTTP 502`},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), row.name)
@@ -205,7 +244,7 @@ func TestProgramThatDoesNotStart(t *testing.T) {
 		{"issuer without a secret", []string{roleCommand, "issuer", "--secret-file", "absent"}, "| bench: open absent"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			_, err := start(t.Context(), t.TempDir(), "child", self(t), row.args...)
+			_, err := start(t.Context(), t.TempDir(), "child", nil, self(t), row.args...)
 			if err == nil || !strings.Contains(err.Error(), "child ended at once: exit status") || !strings.Contains(err.Error(), row.want) {
 				t.Errorf("error %v, want %q", err, row.want)
 			}

@@ -28,7 +28,7 @@ import (
 func BenchmarkDecision(b *testing.B) {
 	for _, size := range []int{100, 10 << 10, 100 << 10} {
 		b.Run(sizeText(size), func(b *testing.B) {
-			all, err := exchanges(size)
+			all, err := exchanges(stateless, size)
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -56,7 +56,7 @@ func benchCall(body []byte) *pipeline.Call {
 	return &pipeline.Call{
 		Transport: "http",
 		Head: pipeline.Head{
-			Version:       pipeline.Header{Value: revision, Present: true},
+			Version:       pipeline.Header{Value: stateless, Present: true},
 			Method:        pipeline.Header{Value: "tools/call", Present: true},
 			Name:          pipeline.Header{Value: "echo", Present: true},
 			Authorization: []string{"Bearer " + strings.Repeat("example-token-", 2)},

@@ -22,23 +22,24 @@ var (
 	sidecarPolicy []byte
 )
 
-// Addresses in sidecar.yaml that are replaced by those of the run.
+// What stands in sidecar.yaml and is replaced by what the run has.
 const (
 	configIssuer   = "http://127.0.0.1:9000"
 	configUpstream = "http://127.0.0.1:9001"
+	configAudit    = "audit.jsonl"
 )
 
 // Names of the paths.
 const (
 	directPath  = "direct"
 	floorPath   = "floor"
-	sidecarPath = "sidecar"
+	sidecarPath = "sidecar" // in the stateless revision
+	sessionPath = "session" // through the same sidecar, in a session
 )
 
 // path is one way from the clients to the upstream.
 type path struct {
 	name  string
-	url   string
 	proxy *process // nil for the direct path
 	load  *load
 }
@@ -47,7 +48,10 @@ type path struct {
 type lab struct {
 	options   options
 	dir       string
+	token     string
+	issuer    *process
 	upstream  *process
+	sidecar   *process
 	paths     []*path
 	processes []*process
 }
@@ -80,39 +84,39 @@ func (l *lab) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	issuer, err := l.role(ctx, "issuer", "--secret-file", l.file("introspection.secret"), "--token-file", l.file("client.token"))
-	if err != nil {
-		return err
-	}
-	sidecar, err := l.startSidecar(ctx, issuer.url)
-	if err != nil {
+	if l.issuer, err = l.role(ctx, "issuer", "--secret-file", l.file("introspection.secret"), "--token-file", l.file("client.token")); err != nil {
 		return err
 	}
 	token, err := os.ReadFile(l.file("client.token"))
 	if err != nil {
 		return err
 	}
-	l.paths = []*path{
-		{name: directPath, url: l.upstream.url + mcpPath},
-		{name: floorPath, url: floor.url + mcpPath, proxy: floor},
-		{name: sidecarPath, url: sidecar.url, proxy: sidecar},
+	l.token = string(token)
+	if l.sidecar, err = l.startSidecar(ctx, "mcp-sidecar", l.upstream); err != nil {
+		return err
 	}
-	for _, p := range l.paths {
-		p.load = newLoad(p.url, string(token))
+	l.paths = []*path{
+		{name: directPath, load: newLoad(l.upstream.url+mcpPath, l.token, stateless)},
+		{name: floorPath, proxy: floor, load: newLoad(floor.url+mcpPath, l.token, stateless)},
+		{name: sidecarPath, proxy: l.sidecar, load: newLoad(l.sidecar.url, l.token, stateless)},
+		{name: sessionPath, proxy: l.sidecar, load: newLoad(l.sidecar.url, l.token, withSession)},
 	}
 	return nil
 }
 
-func (l *lab) startSidecar(ctx context.Context, issuerURL string) (*process, error) {
-	config := strings.NewReplacer(configIssuer, issuerURL, configUpstream, l.upstream.url).Replace(sidecarConfig)
+// startSidecar starts one in front of upstream, with files of its own.
+func (l *lab) startSidecar(ctx context.Context, name string, upstream *process, environment ...string) (*process, error) {
+	config := strings.NewReplacer(configIssuer, l.issuer.url, configUpstream, upstream.url, configAudit, auditFile(name)).Replace(sidecarConfig)
 	if err := l.write("policy.csv", sidecarPolicy); err != nil {
 		return nil, err
 	}
-	if err := l.write("sidecar.yaml", []byte(config)); err != nil {
+	if err := l.write(name+".yaml", []byte(config)); err != nil {
 		return nil, err
 	}
-	return l.start(ctx, "mcp-sidecar", l.options.sidecar, "serve", "-c", l.file("sidecar.yaml"))
+	return l.start(ctx, name, environment, l.options.sidecar, "serve", "-c", l.file(name+".yaml"))
 }
+
+func auditFile(sidecar string) string { return sidecar + ".jsonl" }
 
 // role starts this very program as something else.
 func (l *lab) role(ctx context.Context, name string, args ...string) (*process, error) {
@@ -120,11 +124,11 @@ func (l *lab) role(ctx context.Context, name string, args ...string) (*process, 
 	if err != nil {
 		return nil, err
 	}
-	return l.start(ctx, name, self, append([]string{roleCommand, name}, args...)...)
+	return l.start(ctx, name, nil, self, append([]string{roleCommand, name}, args...)...)
 }
 
-func (l *lab) start(ctx context.Context, name, program string, args ...string) (*process, error) {
-	p, err := start(ctx, l.dir, name, program, args...)
+func (l *lab) start(ctx context.Context, name string, environment []string, program string, args ...string) (*process, error) {
+	p, err := start(ctx, l.dir, name, environment, program, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -151,10 +155,15 @@ func (l *lab) counted(ctx context.Context) (counted, error) {
 	return c, json.NewDecoder(resp.Body).Decode(&c)
 }
 
-// audited returns how many outcome records the sidecar has written.
-func (l *lab) audited() (int, error) {
-	text, err := os.ReadFile(l.file("audit.jsonl")) //nolint:gosec // in the work folder that newLab made
-	return bytes.Count(text, []byte(`"phase":"outcome"`)), err
+// audited returns how many outcome records of tool calls the sidecar has written.
+func (l *lab) audited() (n int, err error) {
+	text, err := os.ReadFile(l.file(auditFile(l.sidecar.name))) //nolint:gosec // in the work folder that newLab made
+	for line := range bytes.Lines(text) {
+		if bytes.Contains(line, []byte(`"phase":"outcome"`)) && bytes.Contains(line, []byte(`"mcp_method":"tools/call"`)) {
+			n++
+		}
+	}
+	return n, err
 }
 
 // stop ends all programs, what talks before what it talks to.

@@ -25,43 +25,78 @@ const callTime = 30 * time.Second
 type exchange struct{ body, want []byte }
 
 // exchanges prepares calls whose text, and whose answer's text, has size bytes.
-func exchanges(size int) ([]exchange, error) {
+func exchanges(version string, size int) ([]exchange, error) {
 	all := make([]exchange, variants)
 	for v := range all {
-		text, err := json.Marshal(arguments{
-			Text: prose(size, v), Size: size, Variant: variants + v,
-			Format: "plain", Link: "https://www.example.com/notes/" + strconv.Itoa(v),
-		})
+		x, err := newExchange(version, v+1, size, v, variants+v)
 		if err != nil {
 			return nil, err
 		}
-		all[v] = exchange{
-			body: fmt.Appendf(nil, `{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"echo","arguments":%s,"_meta":{`+
-				`"io.modelcontextprotocol/protocolVersion":"%s","io.modelcontextprotocol/clientInfo":{"name":"bench","version":"1"},`+
-				`"io.modelcontextprotocol/clientCapabilities":{}}}}`, v+1, text, revision),
-			want: fmt.Appendf(nil, `"id":%d,"result":{"resultType":"complete",%s}`, v+1, answerContent(size, variants+v)),
-		}
+		x.want = fmt.Appendf(nil, `"id":%d,"result":{"resultType":"complete",%s}`, v+1, answerContent(size, variants+v))
+		all[v] = x
 	}
 	return all, nil
+}
+
+// hostileExchanges prepares calls with the texts of one kind of attack. What the
+// guards make of the answers is no concern here.
+func hostileExchanges(kind, size int) ([]exchange, error) {
+	all := make([]exchange, variants)
+	for v := range all {
+		n := hostileVariant + v*len(attacks) + kind
+		x, err := newExchange(stateless, v+1, size, n, n)
+		if err != nil {
+			return nil, err
+		}
+		x.want = fmt.Appendf(nil, `"id":%d,"result":{"resultType":"complete","content":[`, v+1)
+		all[v] = x
+	}
+	return all, nil
+}
+
+func newExchange(version string, id, size, asked, answered int) (exchange, error) {
+	args, err := json.Marshal(arguments{
+		Text: textOf(size, asked), Size: size, Variant: answered,
+		Format: "plain", Link: "https://www.example.com/notes/" + strconv.Itoa(id),
+	})
+	if err != nil {
+		return exchange{}, err
+	}
+	return exchange{body: request(version, strconv.Itoa(id), "tools/call", `"name":"echo","arguments":`+string(args))}, nil
+}
+
+// request is a message with an id; params without braces.
+func request(version, id, method, params string) []byte {
+	if version == stateless {
+		if params != "" {
+			params += ","
+		}
+		params += `"_meta":{"io.modelcontextprotocol/protocolVersion":"` + stateless + `","io.modelcontextprotocol/clientInfo":{"name":"bench","version":"1"},` +
+			`"io.modelcontextprotocol/clientCapabilities":{}}`
+	}
+	return []byte(`{"jsonrpc":"2.0","id":` + id + `,"method":"` + method + `","params":{` + params + `}}`)
 }
 
 // load is the clients of one path. Connections are kept from call to call and
 // from round to round.
 type load struct {
-	url    string
-	header http.Header
-	client *http.Client
+	url     string
+	version string
+	header  http.Header
+	client  *http.Client
 }
 
-func newLoad(url, token string) *load {
+func newLoad(url, token, version string) *load {
 	h := http.Header{}
 	h.Set("Content-Type", "application/json")
 	h.Set("Accept", "application/json, text/event-stream")
 	h.Set("Authorization", "Bearer "+token)
-	h.Set("Mcp-Protocol-Version", revision)
-	h.Set("Mcp-Method", "tools/call")
-	h.Set("Mcp-Name", "echo")
-	return &load{url: url, header: h, client: &http.Client{
+	h.Set("Mcp-Protocol-Version", version)
+	if version == stateless {
+		h.Set("Mcp-Method", "tools/call")
+		h.Set("Mcp-Name", "echo")
+	}
+	return &load{url: url, version: version, header: h, client: &http.Client{
 		Timeout: callTime,
 		// No proxy from the environment; nothing compressed, since nobody wants
 		// to measure gzip.

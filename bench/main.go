@@ -3,9 +3,11 @@
 // call through a plain [net/http/httputil.ReverseProxy] (the floor: no proxy in
 // Go that speaks HTTP does less) and to the call without any proxy.
 //
-//	bench                         # the whole table, about a minute
+//	bench                         # everything, five minutes or so
+//	bench --quick                 # less of it, less exact
 //	bench --sizes 10k --concurrency 8 --calls 5000
 //	bench --json > bench.json
+//	bench --write docs/performance.md
 //
 // Everything is real and on loopback: the upstream, the floor, the token issuer
 // and the sidecar are processes of their own, and each call is an HTTP request
@@ -80,7 +82,18 @@ func perform(ctx context.Context, args []string, s streams) error {
 	if err := rep.write(s.out, o.json); err != nil {
 		return err
 	}
-	return rep.judge()
+	if err := rep.judge(); err != nil {
+		return err
+	}
+	if o.write != "" {
+		if err := os.WriteFile(o.write, []byte(rep.document(args)), 0o644); err != nil { //nolint:gosec // a document for everybody
+			return err
+		}
+	}
+	if o.strict {
+		return coded(exitUnexpected, unmet(rep.Goals))
+	}
+	return nil
 }
 
 // codedError is an error with the exit code it leads to.

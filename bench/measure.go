@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"runtime"
 	"time"
 )
 
@@ -32,16 +33,20 @@ type use struct {
 type bench struct {
 	lab     *lab
 	options options
+	talk    io.Writer
 	cells   []cell
-	texts   map[int][]exchange // by size
+	texts   map[string]map[int][]exchange // by revision and size
 	figures map[cell]map[string]*figures
+	hostile [][]float64 // by kind: processor time against prose, one value a round
 	uses    map[string]*use
 	audited int
+	session counted // what the opening and the end of one session asked of the upstream
+	memory  memoryFigures
 }
 
 // measure does everything that is to be reported, and tells talk how far it is.
 func measure(ctx context.Context, o options, talk io.Writer) (*report, error) {
-	b := &bench{options: o, texts: map[int][]exchange{}, figures: map[cell]map[string]*figures{}, uses: map[string]*use{}}
+	b := &bench{options: o, talk: talk, texts: map[string]map[int][]exchange{}, figures: map[cell]map[string]*figures{}, uses: map[string]*use{}}
 	if err := b.prepare(); err != nil {
 		return nil, err
 	}
@@ -52,49 +57,103 @@ func measure(ctx context.Context, o options, talk io.Writer) (*report, error) {
 	defer l.close()
 	b.lab = l
 	began := time.Now()
-	fmt.Fprintln(talk, "bench: warming up")
-	if err := b.warmUp(ctx); err != nil {
+	if err := b.run(ctx); err != nil {
 		return nil, err
-	}
-	for round := range o.rounds {
-		fmt.Fprintf(talk, "bench: round %d of %d\n", round+1, o.rounds)
-		if err := b.round(ctx, round); err != nil {
-			return nil, err
-		}
-	}
-	if b.audited, err = l.audited(); err != nil {
-		return nil, fmt.Errorf("audit file: %w", err)
-	}
-	for _, p := range l.paths {
-		if p.proxy != nil {
-			b.uses[p.name].peak = peakMemory(p.proxy.pid())
-		}
-	}
-	l.stop()
-	for _, p := range l.paths {
-		if p.proxy != nil {
-			b.uses[p.name].lifetime = p.proxy.lifetime()
-		}
 	}
 	return newReport(b, time.Since(began)), nil
 }
 
-func (b *bench) prepare() error {
-	for _, size := range b.options.sizes {
-		all, err := exchanges(size)
-		if err != nil {
+// run measures one thing after the other. What wants a sidecar of its own comes
+// last: the peak of the first one is its peak under load.
+func (b *bench) run(ctx context.Context) error {
+	for _, part := range []struct {
+		name string
+		do   func(context.Context) error
+	}{
+		{"one session", b.oneSession},
+		{"warming up", b.warmUp},
+		{"rounds", b.rounds},
+		{"endurance", b.endure},
+		{"counting", b.count},
+	} {
+		b.say(part.name)
+		if err := part.do(ctx); err != nil {
 			return err
 		}
-		b.texts[size] = all
-		for _, workers := range b.options.concurrency {
-			b.cells = append(b.cells, cell{size, workers})
-			b.figures[cell{size, workers}] = map[string]*figures{directPath: {}, floorPath: {}, sidecarPath: {}}
+	}
+	if newReport(b, 0).judge() == nil { // else there is nothing to be proud of
+		b.say("memory")
+		if err := b.measureMemory(ctx); err != nil {
+			return err
 		}
 	}
-	for _, name := range []string{directPath, floorPath, sidecarPath} {
-		b.uses[name] = &use{}
+	b.lab.stop()
+	for _, p := range b.lab.paths {
+		if p.proxy != nil {
+			b.uses[p.name].lifetime = p.proxy.lifetime()
+		}
 	}
 	return nil
+}
+
+func (b *bench) say(format string, args ...any) { fmt.Fprintf(b.talk, "bench: "+format+"\n", args...) }
+
+func (b *bench) prepare() error {
+	b.texts[stateless], b.texts[withSession] = map[int][]exchange{}, map[int][]exchange{}
+	for _, size := range b.options.sizes {
+		for version := range b.texts {
+			all, err := exchanges(version, size)
+			if err != nil {
+				return err
+			}
+			b.texts[version][size] = all
+		}
+		for _, workers := range b.options.concurrency {
+			if size*workers > maxInFlight {
+				continue
+			}
+			c := cell{size, workers}
+			b.cells = append(b.cells, c)
+			b.figures[c] = map[string]*figures{directPath: {}, floorPath: {}, sidecarPath: {}, sessionPath: {}}
+		}
+	}
+	for _, name := range []string{directPath, floorPath, sidecarPath, sessionPath} {
+		b.uses[name] = &use{}
+	}
+	b.hostile = make([][]float64, len(attacks))
+	return nil
+}
+
+// maxInFlight bounds the text of all calls at a time, in bytes: eight of a megabyte.
+const maxInFlight = 8 << 20
+
+// oneSession opens a session, in which the calls of its path are made, and counts
+// what another one asks of the upstream from its opening to its end.
+func (b *bench) oneSession(ctx context.Context) error {
+	v := newVisitor(b.lab.sidecar.url, b.lab.token)
+	defer v.close()
+	id, err := v.open(ctx)
+	if err != nil {
+		return err
+	}
+	for _, p := range b.lab.paths {
+		if p.name == sessionPath {
+			p.load.header.Set("Mcp-Session-Id", id)
+		}
+	}
+	before, err := b.lab.counted(ctx)
+	if err != nil {
+		return err
+	}
+	if id, err = v.open(ctx); err == nil {
+		err = v.end(ctx, id)
+	}
+	if err != nil {
+		return err
+	}
+	after, err := b.lab.counted(ctx)
+	b.session = after.minus(before)
+	return err
 }
 
 // maxWarmUp is enough calls for any heap to have found its size.
@@ -105,7 +164,7 @@ const maxWarmUp = 500
 func (b *bench) warmUp(ctx context.Context) error {
 	for _, c := range b.cells {
 		for _, p := range b.lab.paths {
-			if _, err := b.drive(ctx, p, c, max(2*c.workers, min(b.options.calls/4, maxWarmUp))); err != nil {
+			if _, err := b.drive(ctx, p, c.workers, max(2*c.workers, min(b.calls(c)/4, maxWarmUp)), b.texts[p.load.version][c.size]); err != nil {
 				return err
 			}
 		}
@@ -113,35 +172,93 @@ func (b *bench) warmUp(ctx context.Context) error {
 	return nil
 }
 
-// round measures each cell once on each path, in an order that rotates: whoever
-// came first each time would have the machine in another state.
-func (b *bench) round(ctx context.Context, round int) error {
-	for i, c := range b.cells {
-		for _, p := range rotated(b.lab.paths, round+i) {
-			if err := b.sample(ctx, p, c); err != nil {
-				return err
+// calls is how many calls of a cell are made on each path in a round.
+func (b *bench) calls(c cell) int {
+	return max(1, b.options.calls*min(c.size, largeText)/c.size)
+}
+
+// largeText is the size above which fewer calls are made: they take longer.
+const largeText = 50 << 10
+
+// rounds measures each cell once a round on each path, in an order that rotates:
+// whoever came first each time would have the machine in another state.
+func (b *bench) rounds(ctx context.Context) error {
+	for round := range b.options.rounds {
+		b.say("round %d of %d", round+1, b.options.rounds)
+		for i, c := range b.cells {
+			for _, p := range rotated(b.lab.paths, round+i) {
+				if p.name == directPath && c.workers > 1 {
+					continue // what the way itself takes is known from one call at a time
+				}
+				if err := b.sample(ctx, p, c); err != nil {
+					return err
+				}
 			}
+		}
+		if err := b.hostileRound(ctx); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
 func (b *bench) sample(ctx context.Context, p *path, c cell) error {
-	before, unread := p.cpu()
-	t, err := b.drive(ctx, p, c, b.options.calls)
+	calls := b.calls(c)
+	t, cpu, err := b.timed(ctx, p, c.workers, calls, b.texts[p.load.version][c.size])
 	if err != nil {
 		return err
 	}
-	after, _ := p.cpu()
 	f := b.figures[c][p.name]
-	if unread == nil {
-		f.cpu = append(f.cpu, micros(after-before)/float64(b.options.calls))
+	if cpu >= 0 {
+		f.cpu = append(f.cpu, cpu)
 	}
 	f.p50 = append(f.p50, micros(percentile(t.latencies, 0.50)))
 	f.p99 = append(f.p99, micros(percentile(t.latencies, 0.99)))
 	f.perSecond = append(f.perSecond, float64(len(t.latencies))/t.elapsed.Seconds())
 	return nil
 }
+
+// timed is drive with the processor time per call in microseconds, -1 where the
+// system does not tell.
+func (b *bench) timed(ctx context.Context, p *path, workers, calls int, all []exchange) (taken, float64, error) {
+	before, unread := p.cpu()
+	t, err := b.drive(ctx, p, workers, calls, all)
+	after, _ := p.cpu()
+	if unread != nil {
+		return t, -1, err
+	}
+	return t, micros(after-before) / float64(calls), err
+}
+
+// hostileRound measures texts that want to cost much, next to prose of their size.
+func (b *bench) hostileRound(ctx context.Context) error {
+	p, calls := b.lab.paths[2], max(1, b.options.calls/4) // the stateless way through the sidecar
+	const workers = 8
+	var cpu []float64
+	for kind := -1; kind < len(attacks); kind++ {
+		all, err := exchanges(stateless, hostileSize)
+		if kind >= 0 {
+			all, err = hostileExchanges(kind, hostileSize)
+		}
+		if err != nil {
+			return err
+		}
+		_, each, err := b.timed(ctx, p, workers, calls, all)
+		if err != nil {
+			return err
+		}
+		cpu = append(cpu, each)
+	}
+	for kind := range attacks {
+		if cpu[0] > 0 {
+			b.hostile[kind] = append(b.hostile[kind], cpu[kind+1]/cpu[0])
+		}
+	}
+	return nil
+}
+
+// hostileSize is the size of hostile texts.
+const hostileSize = 10 << 10
 
 // cpu is what the path's proxy has used so far. The direct path has none and
 // uses none.
@@ -154,12 +271,12 @@ func (p *path) cpu() (time.Duration, error) {
 
 // drive runs calls over p and books what they asked of the upstream. Its error
 // ends the run; calls that failed do not, so that the report can count them.
-func (b *bench) drive(ctx context.Context, p *path, c cell, calls int) (taken, error) {
+func (b *bench) drive(ctx context.Context, p *path, workers, calls int, all []exchange) (taken, error) {
 	before, err := b.lab.counted(ctx)
 	if err != nil {
 		return taken{}, err
 	}
-	t := p.load.run(ctx, b.texts[c.size], c.workers, calls)
+	t := p.load.run(ctx, all, workers, calls)
 	if ctx.Err() != nil {
 		return t, context.Cause(ctx)
 	}
@@ -177,6 +294,52 @@ func (b *bench) drive(ctx context.Context, p *path, c cell, calls int) (taken, e
 		return t, fmt.Errorf("every call over the path %q failed: %w", p.name, t.err)
 	}
 	return t, nil
+}
+
+// endure goes on until so many calls have passed the sidecar as are to be counted,
+// with every processor busy: on a busy machine a proxy that streams request bodies
+// aborts calls at random (golang/go#40747).
+func (b *bench) endure(ctx context.Context) error {
+	busy, idle := context.WithCancel(ctx)
+	defer idle()
+	for range runtime.NumCPU() {
+		go burn(busy)
+	}
+	left := max(b.options.endurance/20, b.options.endurance-b.uses[sidecarPath].calls-b.uses[sessionPath].calls)
+	for _, p := range b.lab.paths[len(b.lab.paths)-2:] { // those through the sidecar
+		for n := (left + 1) / 2; n > 0; n -= portion {
+			c := b.cells[0]
+			if _, err := b.drive(ctx, p, maxWorkers/4, min(n, portion), b.texts[p.load.version][c.size]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// portion is how many calls are made before what they asked for is counted.
+const portion = 5000
+
+// burn uses a processor until ctx ends.
+func burn(ctx context.Context) {
+	for n := uint64(1); ; n = n*6364136223846793005 + 1442695040888963407 {
+		if n>>44 == 0 && ctx.Err() != nil {
+			return
+		}
+	}
+}
+
+// count reads what the load has left.
+func (b *bench) count(context.Context) (err error) {
+	if b.audited, err = b.lab.audited(); err != nil {
+		return fmt.Errorf("audit file: %w", err)
+	}
+	for _, p := range b.lab.paths {
+		if p.proxy != nil {
+			b.uses[p.name].peak = memoryOf(p.proxy.pid()).peak
+		}
+	}
+	return nil
 }
 
 func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }

@@ -19,8 +19,13 @@ type options struct {
 	concurrency []int // workers
 	sizes       []int // bytes of text in the request, and again in the answer
 	answer      string
+	endurance   int    // calls through the sidecar in all
+	sessions    int    // held at a time to see what they cost
 	sidecar     string // program
 	json        bool
+	quick       bool
+	strict      bool
+	write       string // file for the report as a document
 }
 
 // How the upstream answers.
@@ -34,17 +39,26 @@ const maxSize = 1 << 20
 
 // parseOptions prints the help to stdout and returns flag.ErrHelp if asked to.
 func parseOptions(args []string, stdout io.Writer) (options, error) {
-	o := options{concurrency: []int{1, 8, 32}, sizes: []int{100, 10 << 10}}
+	o := options{concurrency: []int{1, 8, 32, 128}, sizes: []int{smallText, middleText, maxSize}}
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
 	fs.SetOutput(io.Discard) // errors are printed once, by run
-	fs.IntVar(&o.calls, "calls", 1200, "`N` calls per path and round")
+	fs.IntVar(&o.calls, "calls", 1200, "`N` calls per path, cell and round; fewer where texts are large")
 	fs.IntVar(&o.rounds, "rounds", 5, "`N` rounds; figures are medians over them")
 	fs.Var((*counts)(&o.concurrency), "concurrency", "`LIST` of numbers of workers, each with one call at a time")
 	fs.Var((*sizes)(&o.sizes), "sizes", "`LIST` of text sizes, in the request and again in the answer: 100, 10k, 1m")
 	fs.StringVar(&o.answer, "answer", answerSSE, "`HOW` the upstream answers: json or sse")
 	fs.StringVar(&o.sidecar, "sidecar", "", "`FILE` of the mcp-sidecar program (default: next to this one)")
-	fs.BoolVar(&o.json, "json", false, "print one JSON document in place of the table")
+	fs.IntVar(&o.endurance, "endurance", 100_000, "`N` calls that have to pass the sidecar in all")
+	fs.IntVar(&o.sessions, "sessions", 4000, "`N` sessions that are held at a time to see what they cost")
+	fs.BoolVar(&o.json, "json", false, "print one JSON document in place of the tables")
+	fs.BoolVar(&o.quick, "quick", false, "measure less: --calls 200 --rounds 2 --endurance 5000 --sessions 1000")
+	fs.BoolVar(&o.strict, "check", false, "end with 5 when a goal is not met")
+	fs.StringVar(&o.write, "write", "", "write the report to `FILE`, as Markdown")
 	err := fs.Parse(args)
+	if o.quick {
+		o.calls, o.rounds, o.endurance, o.sessions = 200, 2, 5000, 1000
+		err = fs.Parse(args) // what is said is stronger
+	}
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		printHelp(stdout, fs)
@@ -63,8 +77,10 @@ func parseOptions(args []string, stdout io.Writer) (options, error) {
 
 func (o options) check() error {
 	switch {
-	case o.calls < 1 || o.rounds < 1:
-		return errors.New("--calls and --rounds must be at least 1")
+	case o.calls < 1 || o.rounds < 1 || o.endurance < 1 || o.sessions < 1:
+		return errors.New("--calls, --rounds, --endurance and --sessions must be at least 1")
+	case o.sessions > maxSessions:
+		return fmt.Errorf("--sessions %d: at most %d", o.sessions, maxSessions)
 	case o.answer != answerJSON && o.answer != answerSSE:
 		return fmt.Errorf("--answer %q: want %s or %s", o.answer, answerJSON, answerSSE)
 	}
@@ -107,7 +123,7 @@ GOGC in the environment gives all of them the same.
 		fmt.Fprintf(w, "  %-20s %s\n", "--"+f.Name+" "+value, text)
 	})
 	fmt.Fprintf(w, "  %-20s %s\n", "-h, --help", "print this text")
-	fmt.Fprint(w, "\nExit codes: 0 measured, 1 a call or a program failed, 2 usage, 5 not exactly one\nupstream request and one audit record per call.\n")
+	fmt.Fprint(w, "\nExit codes: 0 measured, 1 a call or a program failed, 2 usage, 5 not exactly one\nupstream request and one audit record per call, or with --check a goal\nthat is not met.\n")
 }
 
 // counts is a flag: a list of numbers from 1, separated by commas.
@@ -122,9 +138,12 @@ func (c *counts) Set(text string) error {
 	return setList((*[]int)(c), text, strconv.Atoi, maxWorkers)
 }
 
-// maxWorkers stays at the sidecar's default limit of calls in flight per
-// principal: beyond it, refusals would be measured.
-const maxWorkers = 64
+// Bounds that stay within those of sidecar.yaml: beyond them, refusals would be
+// measured.
+const (
+	maxWorkers  = 256
+	maxSessions = 9000
+)
 
 // sizes is a flag: a list of byte counts, k and m meaning 1024 and its square.
 type sizes []int

@@ -27,6 +27,22 @@ func TestParseOptions(t *testing.T) {
 	}
 }
 
+// TestQuick: it measures less, and what is said beside it counts.
+func TestQuick(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	full, err := parseOptions([]string{"--sidecar", self}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	quick, err := parseOptions([]string{"--rounds", "4", "--quick", "--sidecar", self}, nil)
+	if err != nil || quick.rounds != 4 || quick.calls >= full.calls || quick.endurance >= full.endurance || quick.sessions >= full.sessions {
+		t.Errorf("options %+v, %v", quick, err)
+	}
+}
+
 func TestParseOptionsRefuses(t *testing.T) {
 	for _, row := range []struct {
 		name string
@@ -38,9 +54,12 @@ func TestParseOptionsRefuses(t *testing.T) {
 		{"argument", []string{"now"}, `unexpected argument "now"`, exitUsage},
 		{"no call", []string{"--calls", "0"}, "at least 1", exitUsage},
 		{"no round", []string{"--rounds", "-1"}, "at least 1", exitUsage},
+		{"no endurance", []string{"--endurance", "0"}, "at least 1", exitUsage},
+		{"no session", []string{"--sessions", "0"}, "at least 1", exitUsage},
+		{"more sessions than one principal may have", []string{"--sessions", "9001"}, "at most 9000", exitUsage},
 		{"answer", []string{"--answer", "xml"}, `--answer "xml"`, exitUsage},
-		{"no worker", []string{"--concurrency", "0"}, "from 1 to 64", exitUsage},
-		{"more workers than one principal may have calls", []string{"--concurrency", "65"}, "from 1 to 64", exitUsage},
+		{"no worker", []string{"--concurrency", "0"}, "from 1 to 256", exitUsage},
+		{"more workers than one principal may have calls", []string{"--concurrency", "257"}, "from 1 to 256", exitUsage},
 		{"empty list", []string{"--concurrency", ""}, "not a number", exitUsage},
 		{"no size", []string{"--sizes", "100,"}, "not a number", exitUsage},
 		{"size above the limit", []string{"--sizes", "2m"}, "from 1 to 1048576", exitUsage},
@@ -62,7 +81,7 @@ func TestHelp(t *testing.T) {
 	if _, err := parseOptions([]string{"-h"}, &out); !errors.Is(err, flag.ErrHelp) {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"--concurrency LIST", "(default 1,8,32)", "--sizes LIST", "(default 100,10k)", "Exit codes:"} {
+	for _, want := range []string{"--concurrency LIST", "(default 1,8,32,128)", "--sizes LIST", "(default 100,10k,1m)", "Exit codes:"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("help lacks %q:\n%s", want, out.String())
 		}

@@ -30,9 +30,9 @@ type process struct {
 }
 
 // start runs a program in dir, with its stderr in dir/NAME.log, and waits until
-// it prints "… listening on URL". The error of a program that does not holds the
+// it prints "… listening on URL". environment comes on top of childEnvironment. The error of a program that does not holds the
 // end of its stderr.
-func start(ctx context.Context, dir, name, path string, args ...string) (*process, error) {
+func start(ctx context.Context, dir, name string, environment []string, path string, args ...string) (*process, error) {
 	log, err := os.Create(filepath.Join(dir, name+".log"))
 	if err != nil {
 		return nil, err
@@ -40,7 +40,7 @@ func start(ctx context.Context, dir, name, path string, args ...string) (*proces
 	defer func() { _ = log.Close() }() // the child has its own copy
 	p := &process{name: name, log: log.Name(), done: make(chan struct{})}
 	p.cmd = exec.Command(path, args...) //nolint:noctx // stop ends it gently
-	p.cmd.Dir, p.cmd.Stderr, p.cmd.Env = dir, log, childEnvironment()
+	p.cmd.Dir, p.cmd.Stderr, p.cmd.Env = dir, log, append(childEnvironment(), environment...)
 	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
 		return nil, err
 	}

@@ -15,18 +15,18 @@ func TestProse(t *testing.T) {
 	for _, size := range []int{1, 2, 99, 100, 101, 10 << 10, 100 << 10} {
 		seen := map[string]bool{}
 		for v := range 2 * variants {
-			text := prose(size, v)
+			text := textOf(size, v)
 			if len(text) != size || !utf8.ValidString(text) {
-				t.Fatalf("prose(%d, %d): %d bytes, valid %v", size, v, len(text), utf8.ValidString(text))
+				t.Fatalf("textOf(%d, %d): %d bytes, valid %v", size, v, len(text), utf8.ValidString(text))
 			}
-			if text != prose(size, v) {
-				t.Fatalf("prose(%d, %d) is not the same twice", size, v)
+			if text != textOf(size, v) {
+				t.Fatalf("textOf(%d, %d) is not the same twice", size, v)
 			}
 			if found := secrets.Find(text); len(found) > 0 {
-				t.Errorf("prose(%d, %d): %v", size, v, found)
+				t.Errorf("textOf(%d, %d): %v", size, v, found)
 			}
 			if found := injection.Find(text); len(found) > 0 {
-				t.Errorf("prose(%d, %d): %v", size, v, found)
+				t.Errorf("textOf(%d, %d): %v", size, v, found)
 			}
 			seen[text] = true
 		}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 )
@@ -16,25 +17,20 @@ type report struct {
 	Machine string `json:"machine"`
 	Go      string `json:"go"`
 	GOGC    string `json:"gogc"` // of the environment, for all processes; empty: each its own
-	MCP     string `json:"mcp"`
 	Answer  string `json:"answer"`
 	Calls   int    `json:"calls"`  // per path, cell and round
 	Rounds  int    `json:"rounds"` //
 	Seconds int    `json:"seconds"`
 
-	// Headline is the sidecar's processor time per call against the floor's, by
-	// text size: the median over all concurrencies. Empty where the processor
-	// time of another process cannot be read.
-	Headline []headline `json:"headline"`
-	Lines    []line     `json:"lines"`
-	Paths    []total    `json:"paths"`
-	// Audited is the number of outcome records in the sidecar's audit file.
+	Goals []goal  `json:"goals"`
+	Lines []line  `json:"lines"`
+	Paths []total `json:"paths"`
+	// Hostile is the processor time for each kind of hostile text against prose.
+	Hostile []ratio       `json:"hostile_x_prose"`
+	Session counted       `json:"one_session"` // upstream requests from its opening to its end
+	Memory  memoryFigures `json:"memory"`
+	// Audited is the number of outcome records of calls in the sidecar's audit file.
 	Audited int `json:"audit_records"`
-}
-
-type headline struct {
-	Size int   `json:"size"` // bytes, each way
-	CPU  ratio `json:"cpu_x_floor"`
 }
 
 // line is one path in one cell. Times are microseconds, medians of the rounds.
@@ -71,27 +67,31 @@ type total struct {
 
 func newReport(b *bench, took time.Duration) *report {
 	r := &report{
-		Machine: machine(), Go: runtime.Version(), GOGC: os.Getenv("GOGC"), MCP: revision, Answer: b.options.answer,
-		Calls: b.options.calls, Rounds: b.options.rounds, Seconds: int(took.Seconds()), Audited: b.audited,
+		Machine: machine(), Go: runtime.Version(), GOGC: os.Getenv("GOGC"), Answer: b.options.answer,
+		Calls: b.options.calls, Rounds: b.options.rounds, Seconds: int(took.Seconds()),
+		Session: b.session, Memory: b.memory, Audited: b.audited,
 	}
 	for _, c := range b.cells {
 		for _, p := range b.lab.paths {
 			r.Lines = append(r.Lines, newLine(c, p.name, b.figures[c][p.name], b.figures[c][floorPath]))
 		}
 	}
-	for _, size := range b.options.sizes {
-		if h := over(r.cpuRatios(size)); h != (ratio{}) {
-			r.Headline = append(r.Headline, headline{size, h})
-		}
+	for _, kind := range b.hostile {
+		r.Hostile = append(r.Hostile, spread(kind))
+	}
+	served := map[*process]int{} // calls
+	for _, p := range b.lab.paths {
+		served[p.proxy] += b.uses[p.name].calls
 	}
 	for _, p := range b.lab.paths {
 		u := b.uses[p.name]
-		t := total{Path: p.name, Calls: u.calls, Failed: u.failed, Upstream: u.upstream, LifetimeCPU: micros(u.lifetime) / float64(u.calls), PeakMemory: u.peak}
+		t := total{Path: p.name, Calls: u.calls, Failed: u.failed, Upstream: u.upstream, LifetimeCPU: micros(u.lifetime) / float64(served[p.proxy]), PeakMemory: u.peak}
 		if u.err != nil {
 			t.Failure = u.err.Error()
 		}
 		r.Paths = append(r.Paths, t)
 	}
+	r.Goals = r.judgeGoals()
 	return r
 }
 
@@ -104,20 +104,10 @@ func newLine(c cell, name string, f, floor *figures) line {
 	}
 }
 
-// cpuRatios are the sidecar's for one size.
-func (r *report) cpuRatios(size int) []ratio {
-	var all []ratio
-	for _, l := range r.Lines {
-		if l.Size == size && l.Path == sidecarPath {
-			all = append(all, l.CPURatio)
-		}
-	}
-	return all
-}
-
 // judge says what makes the figures worthless, if anything does.
 func (r *report) judge() error {
 	var failures, surprises []error
+	decided := 0 // by the sidecar
 	for _, t := range r.Paths {
 		if t.Failed > 0 {
 			failures = append(failures, fmt.Errorf("%d of %d calls over the path %q failed; the first: %s", t.Failed, t.Calls, t.Path, t.Failure))
@@ -129,9 +119,12 @@ func (r *report) judge() error {
 		if want.Connections = t.Upstream.Connections; t.Upstream != want {
 			surprises = append(surprises, fmt.Errorf("the path %q sent %s to the upstream for %d calls, want %s", t.Path, t.Upstream, t.Calls, want))
 		}
-		if t.Path == sidecarPath && r.Audited != t.Calls {
-			surprises = append(surprises, fmt.Errorf("%d audit records for %d calls", r.Audited, t.Calls))
+		if t.Path == sidecarPath || t.Path == sessionPath {
+			decided += t.Calls
 		}
+	}
+	if r.Audited != decided {
+		surprises = append(surprises, fmt.Errorf("%d audit records for %d calls", r.Audited, decided))
 	}
 	if failures != nil {
 		return coded(exitFailure, errors.Join(failures...))
@@ -140,7 +133,7 @@ func (r *report) judge() error {
 }
 
 func (c counted) String() string {
-	return fmt.Sprintf("%d tools/call, %d tools/list and %d other requests", c.Calls, c.Lists, c.Others)
+	return fmt.Sprintf("%d tools/call, %d tools/list and %d other requests", c.Calls, c.Lists, c.Sessions+c.Streams+c.Others)
 }
 
 func (r *report) write(w io.Writer, asJSON bool) error {
@@ -153,25 +146,19 @@ func (r *report) write(w io.Writer, asJSON bool) error {
 	return err
 }
 
-// text is the table for people.
+// text is the report for people.
 func (r *report) text() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "mcp-sidecar bench: %s, %s\n", r.Machine, r.Go)
-	fmt.Fprintf(&b, "MCP %s, upstream answers %s; %d rounds of %d calls a path; %d s\n", r.MCP, r.Answer, r.Rounds, r.Calls, r.Seconds)
-	b.WriteString("sidecar: preset balanced, introspected bearer token, scopes, Casbin file, all guards enforced, audit file\n")
+	fmt.Fprintf(&b, "upstream answers %s; %d rounds of %d calls a path, fewer above %s; %d s\n", r.Answer, r.Rounds, r.Calls, sizeText(largeText), r.Seconds)
+	b.WriteString("sidecar: MCP " + stateless + "; session: MCP " + withSession + "; preset balanced, introspected bearer token, scopes, Casbin file, all guards enforced, audit file\n")
 	fmt.Fprintf(&b, "floor:   httputil.ReverseProxy; %s\n", r.collector())
 	b.WriteString("Only the columns \"x floor\" carry over to other machines.\n\n")
-	fmt.Fprintf(&b, "%6s %4s  %-8s %12s %8s %10s %8s %10s %8s %9s %8s\n",
-		"text", "c", "path", "CPU/call", "x floor", "p50", "x floor", "p99", "x floor", "calls/s", "x floor")
-	for i, l := range r.Lines {
-		if i > 0 && l.Path == directPath {
-			b.WriteByte('\n')
-		}
-		fmt.Fprintf(&b, "%6s %4d  %-8s %12s %8s %7.0f us %8s %7.0f us %8s %9.0f %8s\n", sizeText(l.Size), l.Workers, l.Path,
-			l.cpuText(), l.CPURatio, l.P50, l.P50Ratio, l.P99, l.P99Ratio, l.PerSecond, l.PerSecondRatio)
-	}
+	r.writeLines(&b)
 	b.WriteByte('\n')
 	r.writeTotals(&b)
+	b.WriteByte('\n')
+	writeGoals(&b, r.Goals)
 	return b.String()
 }
 
@@ -180,6 +167,21 @@ func (r *report) collector() string {
 		return "each process with its own GC setting (GOGC=… gives all the same)"
 	}
 	return "all processes with GOGC=" + r.GOGC
+}
+
+func (r *report) writeLines(w io.Writer) {
+	fmt.Fprintf(w, "%6s %4s  %-8s %12s %8s %10s %8s %10s %8s %9s %8s\n",
+		"text", "c", "path", "CPU/call", "x floor", "p50", "x floor", "p99", "x floor", "calls/s", "x floor")
+	for i, l := range r.Lines {
+		if i > 0 && l.Path == directPath {
+			fmt.Fprintln(w)
+		}
+		if l.P50 == 0 {
+			continue // not measured
+		}
+		fmt.Fprintf(w, "%6s %4d  %-8s %12s %8s %7.0f us %8s %7.0f us %8s %9.0f %8s\n", sizeText(l.Size), l.Workers, l.Path,
+			l.cpuText(), l.CPURatio, l.P50, l.P50Ratio, l.P99, l.P99Ratio, l.PerSecond, l.PerSecondRatio)
+	}
 }
 
 func (l line) cpuText() string {
@@ -200,10 +202,7 @@ func (r ratio) String() string {
 }
 
 func (r *report) writeTotals(w io.Writer) {
-	for _, h := range r.Headline {
-		fmt.Fprintf(w, "CPU per call, %s both ways: sidecar %s x floor (all rounds %.2f to %.2f)\n", sizeText(h.Size), h.CPU, h.CPU.Low, h.CPU.High)
-	}
-	if len(r.Headline) == 0 {
+	if !r.knowsCPU() {
 		fmt.Fprintf(w, "CPU per call: %s tells it only at a program's end; start-up, warm-up and all sizes together:\n", runtime.GOOS)
 		for _, t := range r.Paths {
 			if t.LifetimeCPU > 0 {
@@ -216,6 +215,10 @@ func (r *report) writeTotals(w io.Writer) {
 			t.Path+":", t.Calls, t.Failed, t.Upstream, t.Upstream.Connections, t.memoryText())
 	}
 	fmt.Fprintf(w, "audit:   %d records\n", r.Audited)
+}
+
+func (r *report) knowsCPU() bool {
+	return slices.ContainsFunc(r.Lines, func(l line) bool { return l.CPU > 0 })
 }
 
 func (t total) memoryText() string {

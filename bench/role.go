@@ -58,6 +58,7 @@ func roleServer(args []string, self string) (*http.Server, error) {
 	fs := flag.NewFlagSet(args[0], flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
 	answer := fs.String("answer", answerSSE, "")
+	tools := fs.Int("tools", 0, "")
 	target := fs.String("upstream", "", "")
 	secretFile := fs.String("secret-file", "", "")
 	tokenFile := fs.String("token-file", "", "")
@@ -66,7 +67,7 @@ func roleServer(args []string, self string) (*http.Server, error) {
 	}
 	switch args[0] {
 	case "upstream":
-		u := newUpstream(*answer)
+		u := newUpstream(*answer, *tools)
 		return &http.Server{Handler: u.handler(), ConnState: u.connected}, nil //nolint:gosec // the caller sets the time-out
 	case "floor":
 		return newFloor(*target)

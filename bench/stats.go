@@ -45,6 +45,11 @@ func compare(values, floor []float64) ratio {
 			each = append(each, values[i]/floor[i])
 		}
 	}
+	return spread(each)
+}
+
+// spread is the median of the rounds' own ratios, and their range.
+func spread(each []float64) ratio {
 	if len(each) == 0 {
 		return ratio{}
 	}

@@ -26,18 +26,30 @@ func cpuTime(pid int) (time.Duration, error) {
 	return time.Duration(ts.Nano()), nil
 }
 
-// peakMemory returns the most resident memory that process pid has had, in
-// bytes; 0 when the system does not tell.
-func peakMemory(pid int) int64 {
+// memory is what /proc/PID/status says, in bytes.
+type memory struct {
+	resident  int64 // all that is in memory, the program's own text included
+	anonymous int64 // of that, what the process has allocated
+	peak      int64 // the most that was resident
+}
+
+// memoryOf reads the memory of process pid; zeros when the system does not tell.
+func memoryOf(pid int) (m memory) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid)) //nolint:gosec // a number leads nowhere else
 	if err != nil {
-		return 0
+		return m
 	}
 	for l := range strings.Lines(string(status)) {
-		if rest, ok := strings.CutPrefix(l, "VmHWM:"); ok {
-			kilobytes, _ := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")), 10, 64)
-			return kilobytes << 10
+		name, rest, _ := strings.Cut(l, ":")
+		kilobytes, _ := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")), 10, 64)
+		switch name {
+		case "VmRSS":
+			m.resident = kilobytes << 10
+		case "RssAnon":
+			m.anonymous = kilobytes << 10
+		case "VmHWM":
+			m.peak = kilobytes << 10
 		}
 	}
-	return 0
+	return m
 }

@@ -65,7 +65,7 @@ func TestCPUTime(t *testing.T) {
 	_, scanned := fmt.Fscan(stdout, &before)
 	got, read := cpuTime(child.Process.Pid)
 	later, reread := cpuTime(child.Process.Pid)
-	peak := peakMemory(child.Process.Pid)
+	mem := memoryOf(child.Process.Pid)
 	_ = stdin.Close()
 	if err := child.Wait(); err != nil || scanned != nil || read != nil || reread != nil {
 		t.Fatal(err, scanned, read, reread)
@@ -75,8 +75,9 @@ func TestCPUTime(t *testing.T) {
 	if got < time.Duration(before)-time.Microsecond || later < got || later > after+time.Microsecond {
 		t.Errorf("before %v, read %v and %v, at the end %v", time.Duration(before), got, later, after)
 	}
-	if most := child.ProcessState.SysUsage().(*syscall.Rusage).Maxrss << 10; peak <= 0 || peak > most+most/4 {
-		t.Errorf("peak memory %d, at the end %d", peak, most)
+	most := child.ProcessState.SysUsage().(*syscall.Rusage).Maxrss << 10
+	if mem.peak <= 0 || mem.peak > most+most/4 || mem.resident > mem.peak || mem.anonymous <= 0 || mem.anonymous >= mem.resident {
+		t.Errorf("memory %+v, the most at the end %d", mem, most)
 	}
 }
 
@@ -85,7 +86,7 @@ func TestCPUTimeOfNobody(t *testing.T) {
 	if got, err := cpuTime(math.MaxInt32 >> 4); err == nil || !strings.Contains(err.Error(), "CPU clock of process") {
 		t.Errorf("cpuTime = %v, %v", got, err)
 	}
-	if got := peakMemory(math.MaxInt32 >> 4); got != 0 {
-		t.Errorf("peakMemory = %d", got)
+	if got := memoryOf(math.MaxInt32 >> 4); got != (memory{}) {
+		t.Errorf("memoryOf = %+v", got)
 	}
 }

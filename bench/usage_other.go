@@ -12,5 +12,8 @@ import (
 // is known at its end and reported instead.
 func cpuTime(int) (time.Duration, error) { return 0, errors.ErrUnsupported }
 
-// peakMemory is not available, for the same reason.
-func peakMemory(int) int64 { return 0 }
+// memory is what a system tells of a running process, in bytes.
+type memory struct{ resident, anonymous, peak int64 }
+
+// memoryOf is not available, for the same reason.
+func memoryOf(int) memory { return memory{} }

@@ -12,12 +12,13 @@ import (
 // collector would run after every hundred calls.
 const headroom = 16 << 20
 
-// defaultPercent is Go's: the heap may grow to twice of what is live.
-const defaultPercent = 100
+// leastPercent is how much the heap may grow at least, in per cent of what is live.
+// Below Go's default: what makes the heap of a proxy large is a few large messages,
+// and those cost the collector nothing.
+const leastPercent = 50
 
-// collectSeldom trades memory for time where there is little to collect: below
-// headroom the collector waits until that much has been allocated, above it works
-// as usual. GOGC in the environment is stronger.
+// collectSeldom trades memory for time where there is little to collect, and time
+// for memory where there is much. GOGC in the environment is stronger.
 func collectSeldom() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent(headroom / 4)) // what a start leaves
@@ -27,7 +28,7 @@ func collectSeldom() {
 
 // gcPercent is the setting of the collector with so much live heap.
 func gcPercent(live uint64) int {
-	return int(max(defaultPercent, 100*headroom/max(live, 1<<20)))
+	return int(max(leastPercent, 100*headroom/max(live, 1<<20)))
 }
 
 // liveHeap is what the last collection has left, in bytes.

@@ -15,7 +15,8 @@ func TestGCPercent(t *testing.T) {
 		{"as at rest", 4 << 20, 400},
 		{"some large messages", 8 << 20, 200},
 		{"as much as the headroom", 16 << 20, 100},
-		{"many sessions", 1 << 30, 100},
+		{"twice the headroom", 32 << 20, 50},
+		{"many sessions", 1 << 30, 50},
 	} {
 		if got := gcPercent(row.live); got != row.want {
 			t.Errorf("%s: %d, want %d", row.name, got, row.want)

@@ -52,6 +52,7 @@ type HTTP struct {
 	opts      Options
 	url       *url.URL
 	transport *http.Transport
+	streams   *http.Transport // for what stays open: its connections do little, and are many
 }
 
 // NewHTTP returns an upstream at o.URL. It opens no connection yet.
@@ -66,7 +67,17 @@ func NewHTTP(o Options) (*HTTP, error) {
 	if o.IdleTimeout == 0 {
 		o.IdleTimeout = 5 * time.Minute
 	}
-	return &HTTP{opts: o, url: u, transport: &http.Transport{
+	streams := newTransport()
+	streams.ReadBufferSize, streams.WriteBufferSize = streamBuffer, streamBuffer
+	return &HTTP{opts: o, url: u, transport: newTransport(), streams: streams}, nil
+}
+
+// streamBuffer is the size of a stream's buffers, in bytes. Go's own take four
+// times as much.
+const streamBuffer = 1 << 10
+
+func newTransport() *http.Transport {
+	return &http.Transport{
 		Proxy:                  nil, // HTTP_PROXY would show the service credential to a third party
 		DialContext:            (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
@@ -75,12 +86,13 @@ func NewHTTP(o Options) (*HTTP, error) {
 		MaxIdleConnsPerHost:    256,
 		IdleConnTimeout:        90 * time.Second,
 		MaxResponseHeaderBytes: 16 << 10,
-	}}, nil
+	}
 }
 
 // Close drops idle connections.
 func (h *HTTP) Close() error {
 	h.transport.CloseIdleConnections()
+	h.streams.CloseIdleConnections()
 	return nil
 }
 
@@ -98,7 +110,11 @@ func (h *HTTP) Do(caller context.Context, x wire.Exchange, sink wire.Sink) error
 	defer idle.Stop()
 	// RoundTrip instead of a Client: a redirect would carry the service
 	// credential to wherever the upstream points.
-	resp, err := h.transport.RoundTrip(h.request(ctx, x))
+	transport := h.transport
+	if x.Long {
+		transport = h.streams
+	}
+	resp, err := transport.RoundTrip(h.request(ctx, x))
 	if err != nil {
 		cancel()
 		return fmt.Errorf("%w: %w", ErrTransport, err)

@@ -20,7 +20,7 @@ func (p *Pipeline) execute(ctx context.Context, c *Call) error {
 		return c.toClient()
 	}
 	if c.destructive && c.isRequest() {
-		if err := p.write(p.intent(c)); err != nil {
+		if err := p.writeIntent(c); err != nil {
 			return unavailable("audit", err)
 		}
 	}
@@ -395,9 +395,9 @@ func digits(s string) string {
 	return s
 }
 
-// intent is the record that precedes a destructive call.
-func (p *Pipeline) intent(c *Call) audit.Event {
+// writeIntent writes the record that precedes a destructive call.
+func (p *Pipeline) writeIntent(c *Call) error {
 	e := p.record(c, &Answer{})
 	e.Phase, e.Outcome, e.Time = audit.PhaseIntent, "", p.opts.Now()
-	return e
+	return p.write(e)
 }

@@ -27,7 +27,7 @@ type EventReader struct {
 	// or, while there is more, stands in big: a stream may be silent for hours.
 	buf      []byte
 	from, to int
-	small    [2 << 10]byte
+	small    [512]byte
 	big      *piece
 }
 
