@@ -105,7 +105,7 @@ var pipelineMutants = []mutant{
 	{name: "execute: requests are told apart by their id alone", file: "proxy/pipeline/flight.go", old: "k.owner = c.Principal.Key()", new: "k.owner = \"\"", pkgs: pipelineTests},
 	{name: "execute: lost sessions live on", file: "proxy/pipeline/execute.go", old: "return c.reply.Status == 404 && c.Session != nil", new: "return false", pkgs: pipelineTests},
 	{name: "execute: the upstream's requests are ignored", file: "proxy/pipeline/execute.go", old: "\ts.p.fromUpstream(s, m, ev)\n", new: "", pkgs: pipelineTests},
-	{name: "execute: changed tools are not listed again", file: "proxy/pipeline/execute.go", old: "\t\ts.p.inventory.stale()\n", new: "", pkgs: pipelineTests},
+	{name: "execute: changed tools are not listed again", file: "proxy/pipeline/execute.go", old: "\t\ts.p.inventories.stale()\n", new: "", pkgs: pipelineTests},
 	{name: "execute: a silent upstream succeeds", file: "proxy/pipeline/execute.go", old: "\tr := upstreamFailed(\"no-answer\"", new: "\tif c.isRequest() {\n\t\treturn nil\n\t}\n\tr := upstreamFailed(\"no-answer\"", pkgs: pipelineTests},
 
 	{name: "audit: the answer leaves without a record", file: "proxy/pipeline/pipeline.go", old: "if err := p.write(p.record(c, answer)); err != nil {", new: "if err := p.write(p.record(c, answer)); false {", pkgs: pipelineTests},

@@ -53,6 +53,6 @@ var streamMutants = []mutant{
 	{name: "uri: control characters", file: "proxy/pipeline/target.go", old: "if uri[i] < ' ' || uri[i] == 0x7f {", new: "if false {", pkgs: streamTests, run: "URI"},
 	{name: "uri: a host's case makes another object", file: "proxy/pipeline/target.go", old: "host = strings.ToLower(host)", new: "_ = host", pkgs: streamTests, run: "URI|Denied"},
 	{name: "uri: a scheme's case makes another object", file: "proxy/pipeline/target.go", old: "out := strings.ToLower(scheme) + \":\"", new: "out := scheme + \":\"", pkgs: streamTests, run: "URI|Denied"},
-	{name: "resources: anybody reads", file: "proxy/pipeline/authorize.go", old: "case c.method.need == access:\n\t\treturn p.authorizeTarget(c)", new: "case c.method.need == access && c.targetKind == aTool:\n\t\treturn p.authorizeTarget(c)", pkgs: streamTests, run: "Denied"},
-	{name: "subscriptions: to anything", file: "proxy/pipeline/authorize.go", old: "case c.method.need == filter:\n\t\treturn p.authorizeFilter(c)", new: "case c.method.need == filter:\n\t\treturn nil", pkgs: streamTests, run: "Denied"},
+	{name: "resources: anybody reads", file: "proxy/pipeline/authorize.go", old: "case c.method.need == access:\n\t\treturn p.authorizeTarget(ctx, c)", new: "case c.method.need == access && c.targetKind == aTool:\n\t\treturn p.authorizeTarget(ctx, c)", pkgs: streamTests, run: "Denied"},
+	{name: "subscriptions: to anything", file: "proxy/pipeline/authorize.go", old: "case c.method.need == filter:\n\t\treturn p.authorizeFilter(ctx, c)", new: "case c.method.need == filter:\n\t\treturn nil", pkgs: streamTests, run: "Denied"},
 }

@@ -66,6 +66,9 @@ type Config struct {
 	// Upstreams are the guarded MCP servers by name. The only one answers at /mcp,
 	// several answer at /NAME/mcp each. Empty is refused.
 	Upstreams map[string]Upstream `json:"upstreams" jsonschema:"The guarded MCP servers by name. The only one answers at /mcp, several at /NAME/mcp each."`
+	// Merge offers all upstreams together at /mcp, their names with the upstream's
+	// in front, beside each of them at /NAME/mcp. False does not.
+	Merge bool `json:"merge,omitempty" jsonschema:"Offers all servers together at /mcp, with names such as docs.read_document, beside each of them at /NAME/mcp. Default: false."`
 	// Policy says which role may do what. Nil means the preset's built-in policy;
 	// a given one always means default deny.
 	Policy *Policy `json:"policy,omitempty" jsonschema:"Which role may do what. A given policy denies by default; without one the preset's built-in policy applies."`

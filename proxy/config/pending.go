@@ -29,7 +29,7 @@ type pendingSetting struct {
 // table when it becomes a field.
 var pending = map[reflect.Type][]pendingSetting{
 	reflect.TypeFor[Config](): {
-		{"merge", justFalse}, {"allow", emptyList}, {"egress", emptyMapping},
+		{"allow", emptyList}, {"egress", emptyMapping},
 	},
 	reflect.TypeFor[Auth]():       {{"jwt", emptyList}, {"static_tokens_file", never}},
 	reflect.TypeFor[Upstream]():   {{"command", emptyList}, {"env_allow", emptyList}, {"shared", justFalse}},

@@ -80,6 +80,7 @@ func (c *Config) check() []finding {
 	for _, key := range slices.Sorted(maps.Keys(c.Tools)) {
 		c.checkTool(k, key)
 	}
+	c.checkMerged(k)
 	checkEnum(k, "guards.secrets", modeNames, c.Guards.Secrets)
 	checkEnum(k, "guards.injection", modeNames, c.Guards.Injection)
 	checkEnum(k, "guards.marker_writeback", modeNames, c.Guards.MarkerWriteback)

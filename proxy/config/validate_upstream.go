@@ -13,6 +13,7 @@ func (c *Config) checkUpstreams(k *checker) {
 	if len(c.Upstreams) == 0 {
 		k.lacks("upstreams", "is required: name the server to guard")
 	}
+	c.checkLookAlikes(k)
 	for _, name := range slices.Sorted(maps.Keys(c.Upstreams)) {
 		path := child("upstreams", name)
 		if !upstreamName.MatchString(name) {

@@ -11,13 +11,13 @@ import (
 // authorize asks what the credential granted and what the identity may do. Scope
 // comes first: a token that cannot be used for this anyway says nothing about
 // the roles of its owner.
-func (p *Pipeline) authorize(_ context.Context, c *Call) error {
+func (p *Pipeline) authorize(ctx context.Context, c *Call) error {
 	if c.Dir == FromUpstream {
 		return c.checkCapability()
 	}
 	c.Principal.Roles = p.opts.Policy.Roles(c.subject())
 	if c.method != nil {
-		if err := p.authorizeMethod(c); err != nil {
+		if err := p.authorizeMethod(ctx, c); err != nil {
 			return err
 		}
 	}
@@ -33,16 +33,16 @@ func (p *Pipeline) authorize(_ context.Context, c *Call) error {
 	return nil
 }
 
-func (p *Pipeline) authorizeMethod(c *Call) error {
+func (p *Pipeline) authorizeMethod(ctx context.Context, c *Call) error {
 	switch {
 	case c.method.capability != "":
 		return c.checkCapability()
 	case c.method == response:
 		return p.takeAsked(c)
 	case c.method.need == access:
-		return p.authorizeTarget(c)
+		return p.authorizeTarget(ctx, c)
 	case c.method.need == filter:
-		return p.authorizeFilter(c)
+		return p.authorizeFilter(ctx, c)
 	case c.method.need == ownTask && !p.given.holds(c.Principal.Key(), taskID+c.Target):
 		// The same words as for a task that does not exist: possession of an id is
 		// no permission (MCP 2025-11-25, basic/utilities/tasks, "Security").
@@ -75,9 +75,12 @@ func (p *Pipeline) reserveSession(c *Call) bool {
 
 func (c *Call) subject() string { return "user:" + c.Principal.Subject }
 
-// authorizeTarget decides about what the message acts on.
-func (p *Pipeline) authorizeTarget(c *Call) error {
-	entry, catalogued := p.entry(c.targetKind, c.Target)
+// authorizeTarget decides about what the message acts on, at the server to which
+// the message will go.
+func (p *Pipeline) authorizeTarget(ctx context.Context, c *Call) error {
+	p.locate(ctx, c, c.Target)
+	c.server, c.bare = p.opts.Split(c.Target)
+	entry, catalogued := p.entryAt(c.targetKind, c.server, c.bare)
 	c.Entry = entry
 	if c.targetKind == aTool {
 		c.rule = p.opts.Rules[c.Target]
@@ -110,13 +113,15 @@ func (p *Pipeline) judge(c *Call, catalogued bool) error {
 		// Nothing names the tool, so the caller cannot tell it from one that does
 		// not exist: there is no list to ask, and none is asked for a refusal.
 		return unknownTool()
+	case c.Entry.Permission == policy.Permission{}:
+		return malformed(wire.CodeInvalidParams, "unknown-target", "no server offers this")
 	}
 	return roleRefuses(c.subject(), c.Principal.Roles, c.Entry.Action, c.Entry.Permission.Object, d.Rule)
 }
 
 // authorizeFilter decides about every resource that a subscription names, as
 // about a read of it (MCP 2026-07-28, basic/patterns/subscriptions).
-func (p *Pipeline) authorizeFilter(c *Call) error {
+func (p *Pipeline) authorizeFilter(ctx context.Context, c *Call) error {
 	m := c.Msg
 	list := m.At(m.Params, "notifications", "resourceSubscriptions")
 	if list == wire.Absent {
@@ -126,15 +131,44 @@ func (p *Pipeline) authorizeFilter(c *Call) error {
 		return malformed(wire.CodeInvalidParams, "params", "resourceSubscriptions is not a list of URIs")
 	}
 	c.targetKind = aResource
+	n := 0
 	for i := range m.Children(list) {
+		if n++; n > maxSubscribed {
+			return malformed(wire.CodeInvalidParams, "params", "resourceSubscriptions names too many resources")
+		}
 		uri := m.Text(i)
 		if err := checkURI(uri); err != nil {
 			return err
 		}
-		c.Entry, _ = p.entry(aResource, uri)
+		p.locate(ctx, c, uri)
+		server, bare := p.opts.Split(uri)
+		c.goesTo(server, uri)
+		c.Entry, _ = p.entryAt(aResource, server, bare)
 		if err := p.enforce(c, p.judge(c, false)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// maxSubscribed bounds the resources in one subscription: each is decided about.
+const maxSubscribed = 1024
+
+// locate makes known whose a resource is. Where that cannot be found out nothing
+// is, and the message is refused.
+func (p *Pipeline) locate(ctx context.Context, c *Call, uri string) {
+	if p.opts.Locate == nil || c.targetKind != aResource {
+		return
+	}
+	if err := p.opts.Locate(ctx, p.ownExchange(c), uri); err != nil {
+		p.opts.Log.Warn("servers could not be asked for their resources", "audit_id", c.ID, "cause", p.opts.Redact(err.Error()))
+	}
+}
+
+// goesTo notes whose a resource of a subscription is.
+func (c *Call) goesTo(server, uri string) {
+	if c.owners == nil {
+		c.owners = map[string]string{}
+	}
+	c.owners[uri] = server
 }

@@ -86,8 +86,11 @@ type Call struct {
 	Era     Era
 	Version string // protocol revision; empty before one is agreed
 	Method  string
-	Target  string // what the message acts on: a tool, a prompt, a resource's URI, a task
-	Args    int    // node of params.arguments, or wire.Absent
+	Target  string            // what the message acts on: a tool, a prompt, a resource's URI, a task
+	Args    int               // node of params.arguments, or wire.Absent
+	server  string            // whose Target is, as it was decided about; empty without a target
+	bare    string            // what that server calls it
+	owners  map[string]string // the server of each resource in a subscription
 
 	Principal identity.Principal
 	Session   *Session

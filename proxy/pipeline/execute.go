@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -110,6 +111,7 @@ func (p *Pipeline) exchange(c *Call) wire.Exchange {
 	if c.Verb == wire.Watch {
 		x.LastEvent = c.Head.LastEvent
 	}
+	x.Server, x.Owners = c.server, c.owners
 	if c.Era == Modern {
 		x.Method, x.Params = c.Method, c.params
 		if c.method.named {
@@ -118,6 +120,10 @@ func (p *Pipeline) exchange(c *Call) wire.Exchange {
 	}
 	return x
 }
+
+// serverOf names the server that c is about: the only one, or the one of several
+// that was decided about.
+func (p *Pipeline) serverOf(c *Call) string { return cmp.Or(c.server, p.opts.Server) }
 
 func (c *Call) upstreamSession() string {
 	if c.Session == nil {
@@ -229,9 +235,9 @@ func (s *answerSink) Reply(r wire.Reply) error {
 	case s.c.Verb == wire.End:
 		return wire.ErrDone
 	case r.Status == 401 || r.Status == 403 || r.Status == 407:
-		return upstreamFailed("credential", fmt.Errorf("the upstream refuses the sidecar's own credential (HTTP %d); check upstreams.%s.credential", r.Status, s.p.opts.Server))
+		return upstreamFailed("credential", fmt.Errorf("the upstream refuses the sidecar's own credential (HTTP %d); check upstreams.%s.credential", r.Status, s.p.serverOf(s.c)))
 	case r.Status >= 300 && r.Status < 400:
-		return upstreamFailed("redirect", fmt.Errorf("the upstream redirects (HTTP %d), which is not followed; correct upstreams.%s.url", r.Status, s.p.opts.Server))
+		return upstreamFailed("redirect", fmt.Errorf("the upstream redirects (HTTP %d), which is not followed; correct upstreams.%s.url", r.Status, s.p.serverOf(s.c)))
 	}
 	s.openSession(r.Session)
 	if r.Stream && r.Status == http.StatusOK {
@@ -278,7 +284,7 @@ func (s *answerSink) notification(m *wire.Message, ev wire.Event) error {
 		return nil
 	}
 	if m.Method == "notifications/tools/list_changed" {
-		s.p.inventory.stale()
+		s.p.inventories.stale()
 	}
 	body, err := s.p.inspectOutput(c, m)
 	if err != nil {

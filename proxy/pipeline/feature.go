@@ -31,6 +31,11 @@ const (
 // it, and what he then reads is decided by its own URI.
 func (p *Pipeline) entry(f feature, name string) (e policy.Entry, catalogued bool) {
 	server, bare := p.opts.Split(name)
+	return p.entryAt(f, server, bare)
+}
+
+// entryAt is entry for whoever has to know that it is about that server.
+func (p *Pipeline) entryAt(f feature, server, bare string) (e policy.Entry, catalogued bool) {
 	if server == "" || bare == "" {
 		return policy.Entry{}, false // names nothing, so every engine denies it
 	}

@@ -40,14 +40,13 @@ func (p *Pipeline) inspectInput(ctx context.Context, c *Call) error {
 // inspectTool asks whether a tool call is safe, and returns what has to change in it.
 func (p *Pipeline) inspectTool(ctx context.Context, c *Call) ([]wire.Patch, error) {
 	var missing bool
-	if c.tool, missing = p.inventory.tool(ctx, c); missing {
+	if c.tool, missing = p.inventories.at(p.serverOf(c)).tool(ctx, c); missing {
 		if p.opts.Authorization == guards.Enforce {
 			return nil, unknownTool()
 		}
 		c.observed("inspect-input: the upstream lists no such tool")
 	}
-	server, name := p.opts.Split(c.Target)
-	g := c.guardCall(server + "/" + name)
+	g := c.guardCall(c.server + "/" + c.bare)
 	c.destructive = p.opts.NeedsConfirm(g) || c.tool.mayDestroy()
 	if err := c.agreeParams(); err != nil {
 		return nil, err

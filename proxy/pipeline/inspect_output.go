@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"strings"
@@ -275,7 +276,7 @@ func (o *output) source() string {
 	case c.Target == "":
 		return o.p.opts.Server
 	case c.rule.Source == "":
-		return o.p.opts.Server + "/" + c.Target
+		return o.p.serverOf(c) + "/" + cmp.Or(c.bare, c.Target)
 	}
 	return expand(c.rule.Source, func(name string) string {
 		i := c.Msg.Member(c.Args, name)

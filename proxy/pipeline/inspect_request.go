@@ -40,7 +40,7 @@ func (o *output) plain(params int) { o.strings(params, metadata) }
 // sampling inspects what the upstream wants the client's model to complete.
 func (o *output) sampling(params int) {
 	m := o.m
-	prose := guards.Text{Kind: guards.Content, Source: o.p.opts.Server + "/sampling"}
+	prose := guards.Text{Kind: guards.Content, Source: o.p.serverOf(o.c) + "/sampling"}
 	for i := range m.Children(params) {
 		switch m.Name(i) {
 		case "messages":
@@ -71,7 +71,7 @@ func (o *output) samplingTools(list int) {
 // elicitation inspects what the upstream wants a person to read and to fill in.
 func (o *output) elicitation(params int) {
 	m := o.m
-	source := o.p.opts.Server + "/elicitation"
+	source := o.p.serverOf(o.c) + "/elicitation"
 	for i := range m.Children(params) {
 		switch name := m.Name(i); {
 		case name == "message":

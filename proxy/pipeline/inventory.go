@@ -71,6 +71,38 @@ type inventory struct {
 	warned   map[string]bool
 }
 
+// inventories are those of the servers behind one pipeline, so that one which does
+// not answer says nothing of the others' tools.
+type inventories struct {
+	make func() *inventory
+
+	mu sync.Mutex
+	of map[string]*inventory
+}
+
+// at returns the inventory of a server. Names of servers come from the
+// configuration, so there are few.
+func (v *inventories) at(server string) *inventory {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.of == nil {
+		v.of = map[string]*inventory{}
+	}
+	if v.of[server] == nil {
+		v.of[server] = v.make()
+	}
+	return v.of[server]
+}
+
+// stale forgets every server's definitions: one of them said that its changed.
+func (v *inventories) stale() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, i := range v.of {
+		i.stale()
+	}
+}
+
 func newInventory(fetch func(context.Context, *Call) (map[string]toolInfo, error), now func() time.Time) *inventory {
 	return &inventory{fetch: fetch, now: now}
 }
@@ -237,10 +269,8 @@ func listRequest(c *Call, cursor []byte) []byte {
 
 // ask sends a request of the sidecar's own and returns the response to it.
 func (p *Pipeline) ask(ctx context.Context, c *Call, request []byte) (*wire.Message, error) {
-	x := wire.Exchange{Body: request, Call: true, Own: true, Version: c.Version, Session: c.upstreamSession(), Owner: c.Principal.Key()}
-	if c.Era == Modern {
-		x.Method = "tools/list"
-	}
+	x := p.ownExchange(c)
+	x.Body = request
 	r := &ownAnswer{limits: p.opts.Limits.Answer}
 	if err := p.opts.Upstream.Do(ctx, x, r); err != nil {
 		return nil, err
@@ -249,6 +279,15 @@ func (p *Pipeline) ask(ctx context.Context, c *Call, request []byte) (*wire.Mess
 		return nil, errors.New("tools/list was not answered with a result")
 	}
 	return r.message, nil
+}
+
+// ownExchange is a request of the sidecar's own in c's session, without its body.
+func (p *Pipeline) ownExchange(c *Call) wire.Exchange {
+	x := wire.Exchange{Call: true, Own: true, Version: c.Version, Session: c.upstreamSession(), Owner: c.Principal.Key(), Server: c.server}
+	if c.Era == Modern {
+		x.Method = "tools/list"
+	}
+	return x
 }
 
 // ownAnswer keeps the response to a request of the sidecar's own and drops

@@ -11,7 +11,7 @@ import (
 func New(o Options) *Pipeline {
 	o = o.withDefaults()
 	p := &Pipeline{opts: o, sessions: o.Shared.sessions, quota: &o.Shared.quota, seal: newSealer(o.SealKey, o.Now)}
-	p.inventory = newInventory(p.fetchTools, o.Now)
+	p.inventories = inventories{make: func() *inventory { return newInventory(p.fetchTools, o.Now) }}
 	p.draining, p.drain = context.WithCancel(context.Background())
 	p.closing, p.close = context.WithCancel(context.Background())
 	p.draining, p.drain = context.WithCancel(p.closing)

@@ -98,11 +98,18 @@ func (o *output) learn(list int) {
 	if m.Member(m.Result, "nextCursor") != wire.Absent || o.c.Msg.At(o.c.Msg.Params, "cursor") != wire.Absent {
 		return
 	}
-	tools := map[string]toolInfo{}
+	tools := map[string]map[string]toolInfo{o.p.opts.Server: {}} // by server
 	for t := range m.Children(list) {
-		tools[strings.Clone(m.Text(m.Member(t, "name")))] = describe(m, t)
+		name := strings.Clone(m.Text(m.Member(t, "name")))
+		server, _ := o.p.opts.Split(name)
+		if tools[server] == nil {
+			tools[server] = map[string]toolInfo{}
+		}
+		tools[server][name] = describe(m, t)
 	}
-	o.p.inventory.set(tools, o.c.upstreamSession())
+	for server := range tools {
+		o.p.inventories.at(server).set(tools[server], o.c.upstreamSession())
+	}
 }
 
 // definition inspects the strings of a definition. Only what a person reads is
@@ -165,12 +172,13 @@ func (o *output) schema(t int, name string) {
 // advertises says whether the confirmation is added to the tool's schema: it
 // must be needed, and the schema must be one that can be added to.
 func (p *Pipeline) advertises(name string, r ToolRule, info toolInfo) bool {
-	g := &guards.Call{Tool: p.opts.Server + "/" + name, ReadOnly: info.readOnly == yes, Destructive: info.confirmable()}
+	server, bare := p.opts.Split(name)
+	g := &guards.Call{Tool: server + "/" + bare, ReadOnly: info.readOnly == yes, Destructive: info.confirmable()}
 	if !p.confirms(g, r) {
 		return false
 	}
 	if info.own[p.opts.Confirm.Name] || !info.plain {
-		p.inventory.warnOnce(name, func() {
+		p.inventories.at(server).warnOnce(name, func() {
 			p.opts.Log.Warn("the tool keeps its own input schema: confirm cannot be added to it", "tool", name, "own_argument", info.own[p.opts.Confirm.Name])
 		})
 		return false

@@ -130,6 +130,9 @@ func (p *Pipeline) lookup(dir Direction, kind wire.Kind, name string, era Era) *
 // Protocol revisions that pass, newest first.
 const revisionModern = "2026-07-28"
 
+// LegacyRevisions are those that are agreed on by initialize, newest first.
+func LegacyRevisions() []string { return slices.Clone(legacyRevisions) }
+
 var (
 	revisions       = []string{revisionModern, "2025-11-25", "2025-06-18", "2025-03-26"}
 	legacyRevisions = revisions[1:]

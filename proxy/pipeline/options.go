@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"context"
 	"log/slog"
 	"time"
 
@@ -55,6 +56,9 @@ type Options struct {
 	// Split tells of which server a target is and what the server calls it. Nil
 	// means that everything is Server's.
 	Split func(target string) (server, name string)
+	// Locate makes sure that Split knows whose a resource is, where servers have to
+	// be asked for that. Nil means that it knows.
+	Locate func(ctx context.Context, x wire.Exchange, uri string) error
 	// SealKey seals what the upstream wants back from the client. Empty means a
 	// random key: then only this process can open it.
 	SealKey       []byte

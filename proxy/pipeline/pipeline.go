@@ -61,19 +61,19 @@ type Sink interface {
 
 // Pipeline is safe for concurrent use.
 type Pipeline struct {
-	opts      Options
-	sessions  *sessions
-	inventory *inventory
-	quota     *quota
-	calls     inFlight
-	flights   flights
-	given     given
-	seal      *sealer
-	draining  context.Context // ends the streams that stay open
-	drain     context.CancelFunc
-	closing   context.Context // ends everything
-	close     context.CancelFunc
-	idle      sync.WaitGroup // what works beside the calls
+	opts        Options
+	sessions    *sessions
+	inventories inventories
+	quota       *quota
+	calls       inFlight
+	flights     flights
+	given       given
+	seal        *sealer
+	draining    context.Context // ends the streams that stay open
+	drain       context.CancelFunc
+	closing     context.Context // ends everything
+	close       context.CancelFunc
+	idle        sync.WaitGroup // what works beside the calls
 }
 
 type stage struct {

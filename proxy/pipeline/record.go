@@ -12,7 +12,7 @@ import (
 func (p *Pipeline) record(c *Call, a *Answer) audit.Event {
 	e := audit.Event{
 		Time: p.opts.Now(), ID: c.ID, Parent: c.Parent, Phase: audit.PhaseOutcome,
-		Direction: c.Dir.String(), Transport: c.Transport, Upstream: p.opts.Server,
+		Direction: c.Dir.String(), Transport: c.Transport, Upstream: p.serverOf(c),
 		Version: c.clean(c.Version), Kind: c.kindName(), Method: c.clean(c.Method), Name: c.clean(c.Target),
 		Issuer: c.Principal.Issuer, Subject: c.Principal.Subject, ClientID: c.Principal.ClientID,
 		Scopes: c.Principal.Scopes, Roles: c.Principal.Roles,

@@ -37,7 +37,7 @@ type upstream interface {
 type endpoint struct {
 	name     string                 // the server's in configuration, policy and records
 	path     string                 // where clients find it
-	tools    map[string]config.Tool // by bare name
+	tools    map[string]config.Tool // by the name that clients use
 	upstream upstream
 	pipeline *pipeline.Pipeline
 	answered answered // whether the server ever has
@@ -63,11 +63,14 @@ func (s *Sidecar) buildEndpoints(sh shared) error {
 			return err
 		}
 		e := &endpoint{name: name, path: front.Path, tools: s.toolsOf(name), upstream: u}
-		if len(names) > 1 {
+		if len(names) > 1 || s.cfg.Merge {
 			e.path = front.PathOf(name)
 		}
 		s.endpoints = append(s.endpoints, e) // before anything can fail, so that it is closed
-		e.pipeline = s.buildPipeline(e, sh)
+		e.pipeline = pipeline.New(s.pipelineOptions(e, sh))
+	}
+	if s.cfg.Merge {
+		return s.buildMerged(sh)
 	}
 	return nil
 }
@@ -89,8 +92,8 @@ func (s *Sidecar) buildBackend(name string, u config.Upstream) (upstream, error)
 	return h, nil
 }
 
-func (s *Sidecar) buildPipeline(e *endpoint, sh shared) *pipeline.Pipeline {
-	return pipeline.New(pipeline.Options{
+func (s *Sidecar) pipelineOptions(e *endpoint, sh shared) pipeline.Options {
+	return pipeline.Options{
 		Server:        e.name,
 		Authenticator: sh.verifier,
 		Methods:       s.cfg.Methods,
@@ -116,7 +119,7 @@ func (s *Sidecar) buildPipeline(e *endpoint, sh shared) *pipeline.Pipeline {
 		Log:           s.log.With("upstream", e.name),
 		Now:           s.opts.Now,
 		After:         s.opts.After,
-	})
+	}
 }
 
 func compileSchema(rules []byte) (func([]byte) (bool, error), error) {

@@ -56,7 +56,8 @@ func (c *clock) advance(d time.Duration) {
 type setup struct {
 	upstream   http.HandlerFunc // what answers anything but the inventory; nil is a trap
 	inventory  string           // JSON array of tools; empty makes tools/list a trap too
-	others     map[string]setup // further servers by name, of which upstream and inventory count
+	resources  string           // members of the result of a list of resources or templates that the sidecar asks for
+	others     map[string]setup // further servers by name, of which upstream, inventory and resources count
 	introspect http.HandlerFunc // instead of the demo issuer
 	policy     string           // instead of demoPolicy
 	tools      string           // YAML below "tools:", instead of demoTools

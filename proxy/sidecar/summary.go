@@ -61,7 +61,7 @@ func (s *Sidecar) callers() string {
 // servers names what is guarded: the server and its address, or how many there are.
 func (s *Sidecar) servers() string {
 	if len(s.endpoints) > 1 {
-		return fmt.Sprintf("%d servers", len(s.endpoints))
+		return fmt.Sprintf("%d servers", len(s.cfg.Upstreams))
 	}
 	e := s.endpoints[0]
 	return fmt.Sprintf("%s (%s)", e.name, s.cfg.Upstreams[e.name].URL)
@@ -69,6 +69,9 @@ func (s *Sidecar) servers() string {
 
 // upstreamLine says how one server is reached. Among several it begins with which.
 func (s *Sidecar) upstreamLine(e *endpoint) string {
+	if e.name == merged {
+		return fmt.Sprintf("all of them together at %s, names with the server's in front (merge)", e.path)
+	}
 	u := s.cfg.Upstreams[e.name]
 	if len(s.endpoints) > 1 {
 		return fmt.Sprintf("%s at %s (%s): %s", e.name, e.path, u.URL, credential(u))

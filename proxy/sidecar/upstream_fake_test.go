@@ -20,6 +20,7 @@ type fakeUpstream struct {
 
 	mu          sync.Mutex
 	inventory   string
+	resources   string // does not change
 	handle      http.HandlerFunc
 	calls       []received
 	inventories []received
@@ -34,7 +35,7 @@ type received struct {
 }
 
 func newFakeUpstream(t testing.TB, s setup) *fakeUpstream {
-	u := &fakeUpstream{t: t, handle: s.upstream, inventory: s.inventory}
+	u := &fakeUpstream{t: t, handle: s.upstream, inventory: s.inventory, resources: s.resources}
 	u.server = httptest.NewServer(http.HandlerFunc(u.serve))
 	t.Cleanup(u.server.Close)
 	return u
@@ -45,11 +46,15 @@ func (u *fakeUpstream) url() string { return u.server.URL + "/mcp" }
 func (u *fakeUpstream) serve(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	r.Body = io.NopCloser(bytes.NewReader(body))
-	own := isInventory(body)
-	handle, inventory := u.record(r, string(body), own)
+	own, locating := isInventory(body), isLocating(body)
+	handle, inventory := u.record(r, string(body), own || locating)
 	switch {
 	case own && inventory != "":
 		writeInventory(w, inventory)
+	case locating && u.resources != "":
+		result(u.resources)(w, r)
+	case locating:
+		answerJSON(w, http.StatusOK, `{"jsonrpc":"2.0","id":`+idOf(r)+`,"error":{"code":-32601,"message":"no resources"}}`)
 	case handle != nil:
 		handle(w, r)
 	default:
@@ -136,6 +141,10 @@ func (u *fakeUpstream) everything() string {
 func isInventory(body []byte) bool {
 	return bytes.Contains(body, []byte(`"id":"mcp-sidecar/inventory"`))
 }
+
+// isLocating recognises the sidecar's own lists of resources, where servers are
+// merged, and further pages of lists.
+func isLocating(body []byte) bool { return bytes.Contains(body, []byte(`"id":"mcp-sidecar/merged-`)) }
 
 func writeInventory(w http.ResponseWriter, tools string) {
 	answerJSON(w, http.StatusOK, `{"jsonrpc":"2.0","id":"mcp-sidecar/inventory","result":{"tools":`+tools+`}}`)

@@ -13,6 +13,9 @@ type Event struct {
 	Type  string // event name; empty means "message"
 	ID    string // last event id
 	Retry string // reconnection delay in milliseconds
+	// Server says which of several servers the message comes from, where the
+	// upstream is several. It is not part of the framing.
+	Server string
 }
 
 // EventReader reads server-sent events.

@@ -77,6 +77,12 @@ type Exchange struct {
 	// Owner tells principals apart for upstreams that keep a process for each. It
 	// is a key of this process and never leaves it.
 	Owner string
+	// Server says to which of several servers the message goes, where the upstream
+	// is several: to the one that was decided about. It never leaves the process.
+	Server string
+	// Owners does the same for a subscription, which names several resources: the
+	// server of each URI.
+	Owners map[string]string
 }
 
 // Reply is how an upstream took an exchange, before any message of the answer.

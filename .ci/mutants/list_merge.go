@@ -1,0 +1,41 @@
+package main
+
+// mergeTests are those of the merged servers, from inside and from outside.
+var mergeTests = []string{"./proxy/backend/merge", "./proxy/sidecar"}
+
+var mergeMutants = []mutant{
+	{name: "merge: look-alike servers start", file: "proxy/config/alike.go", old: "if other, taken := seen[folded]; taken {\n\t\t\tk.badKey(child(\"upstreams\"", new: "if other, taken := seen[folded]; taken && false {\n\t\t\tk.badKey(child(\"upstreams\"", pkgs: []string{"./proxy/config"}},
+	{name: "merge: look-alike tools start", file: "proxy/config/alike.go", old: "case taken:", new: "case taken && false:", pkgs: []string{"./proxy/config"}},
+	{name: "merge: look-alike members", file: "proxy/backend/merge/merge.go", old: "if other, taken := seen[folded]; taken {", new: "if other, taken := seen[folded]; taken && false {", pkgs: mergeTests, run: "Merged"},
+	{name: "merge: any name", file: "proxy/backend/merge/name.go", old: "case l.alphabet && !toolName.MatchString(prefixed(e.server, e.name)):", new: "case l.alphabet && false:", pkgs: mergeTests, run: "Merged"},
+	{name: "merge: long names", file: "proxy/backend/merge/name.go", old: "!toolName.MatchString(prefixed(e.server, e.name)):", new: "!toolName.MatchString(e.name):", pkgs: mergeTests, run: "Merged"},
+	{name: "merge: twins", file: "proxy/backend/merge/name.go", old: "\t\tc.withheld(e, \"another of the same server has a name that looks alike\")\n\t\tc.withheld(twin", new: "\t\tc.withheld(twin", pkgs: mergeTests, run: "Merged"},
+	{name: "merge: the first of two twins", file: "proxy/backend/merge/name.go", old: "\t\tc.withheld(twin, \"another of the same server has a name that looks alike\")\n", new: "", pkgs: mergeTests, run: "Merged"},
+	{name: "merge: a resource of two servers", file: "proxy/backend/merge/name.go", old: "case !l.prefixed && c.g.index.owner(e.name) != e.server:", new: "case false:", pkgs: mergeTests, run: "Merged"},
+	{name: "merge: the first of two owners", file: "proxy/backend/merge/index.go", old: "\t\tif owner != \"\" {\n\t\t\treturn \"\"\n\t\t}\n", new: "", pkgs: mergeTests, run: "Merged"},
+	{name: "merge: templates own nothing", file: "proxy/backend/merge/index.go", old: " && t.match.MatchString(uri)", new: " && false", pkgs: mergeTests, run: "Merged"},
+	{name: "merge: the name says whose it is", file: "proxy/backend/merge/relay.go", old: "if !ok || bare == \"\" {\n\t\t\treturn errForeign", new: "if ok && bare == \"\" {\n\t\t\treturn errForeign", pkgs: mergeTests, run: "Merged"},
+	{name: "merge: the header keeps the prefix", file: "proxy/backend/merge/relay.go", old: "\t\tif x.Name != \"\" {\n\t\t\tx.Name = bare\n\t\t}\n", new: "", pkgs: mergeTests, run: "Merged"},
+	{name: "merge: servers' ids as they are", file: "proxy/backend/merge/relay.go", old: "\t\tmark(m.ID)\n", new: "", pkgs: mergeTests, run: "Merged"},
+	{name: "merge: servers' tokens as they are", file: "proxy/backend/merge/relay.go", old: "\t\tmark(m.At(m.Params, \"_meta\", \"progressToken\"))\n", new: "", pkgs: mergeTests, run: "Merged"},
+	{name: "merge: anything behind a mark", file: "proxy/backend/merge/relay.go", old: "ok = ok && json.Valid([]byte(rest)) && strings.IndexByte(`\"-0123456789`, rest[0]) >= 0", new: "_ = json.Valid", pkgs: mergeTests, run: "Merged"},
+	{name: "merge: anybody's progress", file: "proxy/backend/merge/relay.go", old: "\t\t\tif at.Name == p.Name {\n\t\t\t\treturn true\n\t\t\t}\n", new: "\t\t\t_ = at\n\t\t\treturn true\n", pkgs: mergeTests, run: "Merged"},
+	{name: "merge: anybody's resource has changed", file: "proxy/backend/merge/relay.go", old: "return owner == \"\" || owner == p.Name", new: "return owner == owner+\"\"", pkgs: mergeTests, run: "Merged"},
+	{name: "merge: servers learn of the client's tasks", file: "proxy/backend/merge/open.go", old: "return wire.Splice(m.Raw, m.Edit(offered, func(i int) bool { return m.Name(i) == \"tasks\" }))", new: "return m.Raw, nil", pkgs: mergeTests, run: "Merged"},
+	{name: "merge: servers ask about tasks", file: "proxy/backend/merge/relay.go", old: "case m.Kind == wire.Request && strings.HasPrefix(m.Method, \"tasks/\"):", new: "case false:", pkgs: mergeTests, run: "Merged"},
+	{name: "merge: instructions name other servers", file: "proxy/backend/merge/open.go", old: "strings.Join(lines(text), \"\\n  \")", new: "text", pkgs: mergeTests, run: "Merged"},
+	{name: "merge: a newer revision for one", file: "proxy/backend/merge/open.go", old: "if version == \"\" || chosen < version {", new: "if version == \"\" || chosen > version {", pkgs: mergeTests, run: "Merged"},
+	{name: "merge: a revision that is not served", file: "proxy/backend/merge/open.go", old: "if !slices.Contains(c.g.opts.Revisions, chosen) {", new: "if false {", pkgs: mergeTests, run: "Merged"},
+	{name: "merge: cancellations by others", file: "proxy/backend/merge/session.go", old: "flight{owner: c.x.Owner, session: c.x.Session,", new: "flight{", pkgs: mergeTests, run: "Merged"},
+	{name: "merge: a hanging server holds all", file: "proxy/backend/merge/gather.go", old: "ctx, cancel := context.WithTimeout(ctx, limit)", new: "ctx, cancel := context.WithTimeout(ctx, limit*1000)", pkgs: mergeTests, run: "Merged"},
+	{name: "merge: any number of entries", file: "proxy/backend/merge/list.go", old: "len(g.entries) >= o.Entries ||", new: "", pkgs: mergeTests, run: "Merged"},
+	{name: "merge: entries of any size", file: "proxy/backend/merge/list.go", old: " || len(e.raw) > o.EntrySize", new: "", pkgs: mergeTests, run: "Merged"},
+	{name: "merge: one server fills the list", file: "proxy/backend/merge/list.go", old: "if left.bytes < 0 || left.nodes < 0 ||", new: "if", pkgs: mergeTests, run: "Merged"},
+	{name: "merge: another server's subscription", file: "proxy/backend/merge/listen.go", old: "own := func(e int) bool { return c.x.Owners[m.Text(e)] == p.Name }", new: "own := func(e int) bool { return c.x.Owners[m.Text(e)] != \"\" }", pkgs: mergeTests, run: "Merged"},
+	{name: "merge: news of another subscription", file: "proxy/backend/merge/listen.go", old: "return at == wire.Absent || scalarOf", new: "return true || scalarOf", pkgs: mergeTests, run: "Merged"},
+	{name: "merge: a lost session goes on elsewhere", file: "proxy/backend/merge/session.go", old: "\tc.endAt(ctx, slices.DeleteFunc(slices.Clone(c.parts)", new: "\tc.endAt(ctx, slices.DeleteFunc([]part(nil)", pkgs: mergeTests, run: "Merged"},
+	{name: "merge: the server is decided twice", file: "proxy/pipeline/execute.go", old: "\tx.Server, x.Owners = c.server, c.owners\n", new: "", pkgs: []string{"./proxy/sidecar"}, run: "MergedCalls"},
+	{name: "merge: one server's inventory is all servers'", file: "proxy/pipeline/inventory.go", old: "Owner: c.Principal.Key(), Server: c.server}", new: "Owner: c.Principal.Key()}", pkgs: []string{"./proxy/sidecar"}, run: "Merged"},
+	{name: "merge: nobody is asked whose a resource is", file: "proxy/pipeline/authorize.go", old: "if p.opts.Locate == nil || c.targetKind != aResource {", new: "if true {", pkgs: []string{"./proxy/sidecar"}, run: "Merged"},
+	{name: "merge: methods beyond the table", file: "proxy/sidecar/merge.go", old: "\tp.Methods = nil\n", new: "", pkgs: []string{"./proxy/sidecar"}, run: "Merged"},
+}
