@@ -8,7 +8,7 @@ var lifeMutants = []mutant{
 	{name: "cors: a refused preflight is answered", file: "proxy/front/http.go", old: "if refused == nil && isPreflight(r) {", new: "if isPreflight(r) {", pkgs: frontTests, run: "Preflight|Pages"},
 	{name: "cors: caches mix origins", file: "proxy/front/cors.go", old: "\thead.Add(\"Vary\", \"Origin\")\n", new: "", pkgs: frontTests, run: "Preflight|Pages"},
 	{name: "cors: any header is allowed", file: "proxy/front/cors.go", old: "ok && isToken(param)", new: "isToken(name) || ok && param != \"\"", pkgs: frontTests, run: "Preflight|Pages|ParamHeaders"},
-	{name: "hosts: TLS has the port of plain HTTP", file: "proxy/front/origin.go", old: "if r.TLS != nil {", new: "if false {", pkgs: frontTests, run: "Hosts"},
+	{name: "hosts: TLS has the port of plain HTTP", file: "proxy/front/origin.go", old: "if r.TLS != nil {\n\t\t\tport", new: "if false {\n\t\t\tport", pkgs: frontTests, run: "Hosts"},
 
 	{name: "tls: plain HTTP", file: "proxy/sidecar/server.go", old: "return l.server.ServeTLS(l.Listener, \"\", \"\")", new: "return l.server.Serve(l.Listener)", pkgs: sidecarTests, run: "TLS"},
 	{name: "tls: files are read once", file: "proxy/sidecar/tls.go", old: "\tif sum == c.seen {", new: "\tif true {", pkgs: sidecarTests, run: "Reload"},
