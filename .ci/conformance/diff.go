@@ -95,14 +95,14 @@ func element(list []any, i int) any {
 
 // change is a difference that a guard makes on purpose, at one place.
 type change struct {
-	server string
-	step   string // pattern as of path.Match
-	path   string // pattern as of path.Match
+	server string // this and the next two are patterns as of path.Match
+	step   string
+	path   string
 	reason string
 }
 
 func (c change) covers(server, step string, d difference) bool {
-	return c.server == server && matches(c.step, step) && matches(c.path, d.path)
+	return matches(c.server, server) && matches(c.step, step) && matches(c.path, d.path)
 }
 
 func matches(pattern, text string) bool {

@@ -17,6 +17,8 @@ type errand struct {
 	// flagged says that a guard changes what is read. Such a file may be written
 	// back only as it was meant: the original is worth more than the errand.
 	flagged bool
+	// wholeOnly leaves edit_file out: the server itself changes line ends there.
+	wholeOnly bool
 }
 
 // What every errand changes.
@@ -24,7 +26,7 @@ const before, after = "colour", "color"
 
 var errands = []errand{
 	{name: "plain text", file: "The colour is red.\nThe end.\n"},
-	{name: "line ends of Windows, tabs, no end", file: "a\tcolour\r\n\r\n  b \r\nc"},
+	{name: "line ends of Windows, tabs, no end", file: "a\tcolour\r\n\r\n  b \r\nc", wholeOnly: true},
 	{name: "scripts and emoji", file: "colour: 👩‍💻 ❤️ 🏳️‍🌈 · می‌خواهم · שלום · 日本語 · क्‍ष · é é\n"},
 	{name: "source code", file: "func colour() { if a < b && c > d { fmt.Println(`\\u0041`, \"<b>\", '\\n') } } // 100% & more\n"},
 	{name: "JSON with big numbers", file: `{"colour": 9007199254740993, "f": 1.0, "e": 1e400, "s": "A\/"}` + "\n"},
@@ -55,6 +57,9 @@ func (b *bench) roundTrip(ctx context.Context) error {
 	var wrong []string
 	for _, e := range errands {
 		for _, way := range []string{"write_file", "edit_file"} {
+			if e.wholeOnly && way == "edit_file" {
+				continue
+			}
 			problem, err := e.run(c, filepath.Join(dir, "errand.txt"), way)
 			if err != nil {
 				return fmt.Errorf("files, %s, %s: %w", e.name, way, err)

@@ -31,9 +31,14 @@ var pairs = []pair{{"stdio", "stdio"}, {"http", "stdio"}, {"http", "http"}, {"st
 // changes are what a guard changes on purpose with preset balanced. Everything
 // else stays byte for byte; with preset observe, everything does.
 var changes = []change{
-	{server: "server-everything", step: "unknown tool", path: "/*", reason: "one answer for tools that do not exist, are hidden or are forbidden"},
+	{server: "*", step: "unknown tool", path: "/*", reason: "one answer for tools that do not exist, are hidden or are forbidden"},
 	{server: "server-everything", step: "get-env 1", path: "/result/content/0/text", reason: "the environment holds a key, which is redacted"},
 	{server: "server-everything", step: "get-env 1", path: "/result/_meta", reason: "says so; a note would break the JSON of the text"},
+	{server: "server-filesystem", step: "read_text_file 4", path: "/result/content/0/text", reason: "the file holds a key, which is redacted"},
+	{server: "server-filesystem", step: "read_text_file 4", path: "/result/structuredContent/content", reason: "the same in the other view"},
+	{server: "server-filesystem", step: "read_text_file 4", path: "/result/_meta", reason: "says so"},
+	{server: "server-filesystem", step: "tools/list 1", path: "/result/tools/*/inputSchema/properties/confirm", reason: "tools that say they destroy something want to be confirmed"},
+	{server: "server-memory", step: "tools/list 1", path: "/result/tools/*/inputSchema/properties/confirm", reason: "tools that say they destroy something want to be confirmed"},
 }
 
 // tolerated are notifications that may come or not, and why.
@@ -360,9 +365,9 @@ func (b *bench) connect(ctx context.Context, c *client, s npmServer, p pair, pre
 		}
 		overHTTP(ctx, c, up.url)
 	case preset == "observe" && p.upstream == "http": // as one would without a file
-		err = b.stdio(ctx, c, env, b.sidecar, "wrap", "--preset", preset, "--upstream", up.url)
+		err = b.stdio(ctx, c, b.own(env), b.sidecar, "wrap", "--preset", preset, "--upstream", up.url)
 	case preset == "observe":
-		err = b.stdio(ctx, c, env, b.sidecar, append([]string{"wrap", "--preset", preset, "--"}, command...)...)
+		err = b.stdio(ctx, c, b.own(env), b.sidecar, append([]string{"wrap", "--preset", preset, "--"}, command...)...)
 	default:
 		var file string
 		if file, err = b.config(preset, upstream); err == nil {
@@ -374,6 +379,12 @@ func (b *bench) connect(ctx context.Context, c *client, s npmServer, p pair, pre
 		return nil, err
 	}
 	return up.stop, nil
+}
+
+// own is env for a sidecar that has no file: its records must not lie in the
+// folder that the servers show.
+func (b *bench) own(env []string) []string {
+	return append(slices.Clone(env), "SIDECAR_STATE_DIR="+filepath.Join(b.dir, "state"))
 }
 
 func quoted(words []string) string {
