@@ -34,6 +34,8 @@ var mergeMutants = []mutant{
 	{name: "merge: another server's subscription", file: "proxy/backend/merge/listen.go", old: "own := func(e int) bool { return c.x.Owners[m.Text(e)] == p.Name }", new: "own := func(e int) bool { return c.x.Owners[m.Text(e)] != \"\" }", pkgs: mergeTests, run: "Merged"},
 	{name: "merge: news of another subscription", file: "proxy/backend/merge/listen.go", old: "return at == wire.Absent || scalarOf", new: "return true || scalarOf", pkgs: mergeTests, run: "Merged"},
 	{name: "merge: a lost session goes on elsewhere", file: "proxy/backend/merge/session.go", old: "\tc.endAt(ctx, slices.DeleteFunc(slices.Clone(c.parts)", new: "\tc.endAt(ctx, slices.DeleteFunc([]part(nil)", pkgs: mergeTests, run: "Merged"},
+	{name: "merge: what was refused goes on", file: "proxy/backend/merge/relay.go", old: "\t\tf.stopped = err\n", new: "", pkgs: mergeTests, run: "Merged"},
+	{name: "merge: any event id", file: "proxy/backend/merge/relay.go", old: "if id[i] < ' ' || id[i] > '~' {", new: "if i < 0 {", pkgs: mergeTests, run: "Merged"},
 	{name: "merge: the server is decided twice", file: "proxy/pipeline/execute.go", old: "\tx.Server, x.Owners = c.server, c.owners\n", new: "", pkgs: []string{"./proxy/sidecar"}, run: "MergedCalls"},
 	{name: "merge: one server's inventory is all servers'", file: "proxy/pipeline/inventory.go", old: "Owner: c.Principal.Key(), Server: c.server}", new: "Owner: c.Principal.Key()}", pkgs: []string{"./proxy/sidecar"}, run: "Merged"},
 	{name: "merge: nobody is asked whose a resource is", file: "proxy/pipeline/authorize.go", old: "if p.opts.Locate == nil || c.targetKind != aResource {", new: "if true {", pkgs: []string{"./proxy/sidecar"}, run: "Merged"},

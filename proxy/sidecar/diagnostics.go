@@ -116,9 +116,10 @@ func (s *Sidecar) ProbeURL() string {
 // to take every replica out of service at the same time.
 func (s *Sidecar) readiness() Readiness {
 	checks := []Check{{Name: "policy", OK: s.parts.policy != nil}}
-	servers := make([]Check, len(s.endpoints))
+	own := s.servers()
+	servers := make([]Check, len(own))
 	var wait sync.WaitGroup
-	for i, e := range s.endpoints {
+	for i, e := range own {
 		wait.Go(func() {
 			servers[i] = Check{Name: "upstream " + e.name, OK: e.answered.ask(s, e), Why: "has not answered yet"}
 		})

@@ -47,6 +47,11 @@ func (s *Sidecar) buildMerged(sh shared) error {
 	return nil
 }
 
+// servers are the endpoints that stand for one server each.
+func (s *Sidecar) servers() []*endpoint {
+	return slices.DeleteFunc(slices.Clone(s.endpoints), func(e *endpoint) bool { return e.name == merged })
+}
+
 // mergedTools are the configured tools by the names that clients see there.
 func (s *Sidecar) mergedTools() map[string]config.Tool {
 	all := map[string]config.Tool{}

@@ -23,7 +23,7 @@ var notBuilt = []string{"terminal", "input secrets", "quarantine"}
 // Summary tells a person what is enforced, what is only observed, and what is
 // off. It holds no secret and is meant for stderr.
 func (s *Sidecar) Summary(w io.Writer) {
-	lines := []string{"mcp-sidecar: preset " + s.cfg.Preset.String() + ", in front of " + s.servers()}
+	lines := []string{"mcp-sidecar: preset " + s.cfg.Preset.String() + ", in front of " + s.guarded()}
 	lines = append(lines, "  callers        "+s.callers())
 	for _, e := range s.endpoints {
 		lines = append(lines, "  upstream       "+s.upstreamLine(e))
@@ -58,8 +58,8 @@ func (s *Sidecar) callers() string {
 	return "bearer tokens for " + strings.Join(s.cfg.Auth.Audience, ", ") + ", introspected at " + strings.Join(issuers, ", ")
 }
 
-// servers names what is guarded: the server and its address, or how many there are.
-func (s *Sidecar) servers() string {
+// guarded names what is guarded: the server and its address, or how many there are.
+func (s *Sidecar) guarded() string {
 	if len(s.endpoints) > 1 {
 		return fmt.Sprintf("%d servers", len(s.cfg.Upstreams))
 	}

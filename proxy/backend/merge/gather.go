@@ -142,6 +142,9 @@ func (c *carriage) broadcast(ctx context.Context) error {
 
 // noteAnswer notes whether the server takes part.
 func (c *carriage) noteAnswer(a *answer) {
+	if c.out.stopped != nil {
+		return // the error may be the client's
+	}
 	if a.ok() || a.lacks() {
 		c.g.note(a.member, nil)
 		return

@@ -50,6 +50,8 @@ func (c *carriage) listen(ctx context.Context) error {
 		s.follow(ctx, s.parts[i])
 	})
 	switch {
+	case c.out.stopped != nil:
+		return c.out.stopped
 	case !c.out.replied:
 		return c.firstOf(s.failed)
 	case ctx.Err() != nil:

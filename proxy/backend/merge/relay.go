@@ -17,6 +17,7 @@ import (
 type funnel struct {
 	sink    wire.Sink
 	replied bool
+	stopped error // the sink's own error: it wants nothing more
 	parcels chan parcel
 }
 
@@ -74,10 +75,27 @@ func (f *funnel) send(ctx context.Context, deliver func() error) error {
 // reply tells the sink how the exchange was taken, once.
 func (f *funnel) reply(r wire.Reply) error {
 	if f.replied {
-		return nil
+		return f.stopped
 	}
 	f.replied = true
-	return f.sink.Reply(r)
+	return f.heed(f.sink.Reply(r))
+}
+
+// message hands the sink a message.
+func (f *funnel) message(ev wire.Event) error {
+	if f.stopped != nil {
+		return f.stopped
+	}
+	return f.heed(f.sink.Message(ev))
+}
+
+// heed keeps an error of the sink's. It may have found in one server's message
+// what forbids the rest, and the rest may come from another server.
+func (f *funnel) heed(err error) error {
+	if done(err) != nil {
+		f.stopped = err
+	}
+	return err
 }
 
 // end ends the exchange with r alone.
@@ -88,7 +106,7 @@ func (f *funnel) event(ev wire.Event) error {
 	if err := f.reply(wire.Reply{Status: 200, Stream: true}); err != nil {
 		return err
 	}
-	return f.sink.Message(ev)
+	return f.message(ev)
 }
 
 // answer ends the exchange with body. On a stream it is the last message.
@@ -96,7 +114,7 @@ func (f *funnel) answer(r wire.Reply, body []byte) error {
 	if err := f.reply(r); err != nil {
 		return done(err)
 	}
-	return done(f.sink.Message(wire.Event{Data: body}))
+	return done(f.message(wire.Event{Data: body}))
 }
 
 func done(err error) error {
@@ -124,7 +142,7 @@ func (r *relay) Reply(reply wire.Reply) error {
 // Message implements [wire.Sink].
 func (r *relay) Message(ev wire.Event) error {
 	if r.lost || len(ev.Data) == 0 {
-		return r.c.out.sink.Message(r.c.eventID(ev, r.p))
+		return r.c.out.message(r.c.eventID(ev, r.p))
 	}
 	m, err := wire.Scan(ev.Data, r.c.g.opts.Answer)
 	if err != nil {
@@ -134,16 +152,27 @@ func (r *relay) Message(ev wire.Event) error {
 	if err != nil || !ok {
 		return err
 	}
-	return r.c.out.sink.Message(ev)
+	return r.c.out.message(ev)
 }
 
 // eventID marks the id of an event with whose it is. The client names it when it
 // resumes the stream.
 func (c *carriage) eventID(ev wire.Event, p part) wire.Event {
-	if ev.ID != "" {
+	if ev.ID = usable(ev.ID); ev.ID != "" {
 		ev.ID = joined(map[string]string{p.Name: ev.ID})
 	}
 	return ev
+}
+
+// usable is id if it can stand in a header as it is, else nothing. A client sends
+// it back in a form of which only this sees what it is.
+func usable(id string) string {
+	for i := range len(id) {
+		if id[i] < ' ' || id[i] > '~' {
+			return ""
+		}
+	}
+	return id
 }
 
 // relatedTask is the key of _meta under which a message names the task it

@@ -376,6 +376,18 @@ func TestMergedErrors(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	own := errors.New("the sink's")
+	// What forbids the rest may stand in one server's message, and the rest come from
+	// another.
+	spoken := merge(t, asks(`{"jsonrpc":"2.0","method":"notifications/message","params":{}}`), tools("read"))
+	for _, x := range []wire.Exchange{asking(`1`, "tools/list", ``), asking(`1`, "ping", ``)} {
+		h := &heard{stop: func(wire.Event) error { return own }}
+		if err := spoken.Do(t.Context(), x, h); !errors.Is(err, own) || len(h.messages) != 1 {
+			t.Errorf("%s: %v, %d messages", x.Body, err, len(h.messages))
+		}
+	}
+	if said := spoken.log.String(); said != "" {
+		t.Errorf("a server is blamed: %s", said)
+	}
 	for name, x := range map[string]wire.Exchange{
 		"call": to("fs", asking(`1`, "tools/call", `"name":"fs.read"`)),
 		"ping": asking(`1`, "ping", ``),

@@ -45,11 +45,13 @@ func (c *carriage) watch(ctx context.Context) error {
 	s := &stream{c: c, parts: c.parts, cancel: cancel, last: parted(c.x.LastEvent), begun: make(chan struct{})}
 	s.open = func(p part) (wire.Exchange, error) {
 		x := c.x
-		x.Session, x.LastEvent = p.session, s.last[p.Name]
+		x.Session, x.LastEvent = p.session, usable(s.last[p.Name])
 		return x, nil
 	}
 	c.out.run(len(s.parts), func(i int) { s.follow(ctx, s.parts[i]) })
 	switch {
+	case c.out.stopped != nil:
+		return c.out.stopped
 	case s.lost != nil:
 		return c.loseSession(ctx, *s.lost)
 	case c.out.replied:
@@ -79,7 +81,7 @@ func (s *stream) follow(ctx context.Context, p part) {
 		}
 		f.err = done(err)
 		_ = s.c.out.send(ctx, func() error { return s.ended(f) })
-		if f.over() {
+		if f.over() || ctx.Err() != nil {
 			return
 		}
 		if f.opened {
@@ -101,8 +103,10 @@ func (s *stream) exchange(ctx context.Context, p part) (x wire.Exchange, err err
 // ended notes that a server's part has ended, or was not opened at all.
 func (s *stream) ended(f *follower) error {
 	a := answer{part: f.p, reply: f.reply, msg: f.msg, err: f.err}
-	if a.lost() {
-		s.lost = &f.p
+	if s.c.out.stopped != nil || a.lost() {
+		if a.lost() {
+			s.lost = &f.p
+		}
 		s.cancel()
 		return nil
 	}
@@ -225,7 +229,7 @@ func (f *follower) deliver(ev wire.Event) error {
 		return f.ctx.Err()
 	}
 	return f.s.c.out.send(f.ctx, func() error {
-		if ev.ID != "" {
+		if ev.ID = usable(ev.ID); ev.ID != "" {
 			f.s.last[f.p.Name] = ev.ID
 			if ev.ID = joined(f.s.last); len(ev.ID) > maxEventID {
 				ev.ID = joined(map[string]string{f.p.Name: f.s.last[f.p.Name]})

@@ -137,6 +137,41 @@ func TestMergedWatch(t *testing.T) {
 	}
 }
 
+// A client that wants nothing more ends the stream, and no server's is opened again.
+func TestMergedWatchStopped(t *testing.T) {
+	docs, fs := newStation(), newStation()
+	g := merge(t, docs.do, fs.do, func(o *Options) {
+		o.Pause = func(context.Context, time.Duration) { t.Error("a stream is opened again") }
+	})
+	own := errors.New("the sink's")
+	ended := make(chan error)
+	go func() {
+		ended <- g.Do(t.Context(), watching(""), &heard{stop: func(wire.Event) error { return own }})
+	}()
+	d := <-docs.opened
+	<-fs.opened
+	d.send <- note(`"n":1`)
+	if err := <-ended; !errors.Is(err, own) {
+		t.Errorf("%v", err)
+	}
+}
+
+// Ids of events that could not stand in a header are no ids, whoever made them.
+func TestMergedForeignEventIDs(t *testing.T) {
+	docs, fs := newStation(), newStation()
+	g := merge(t, docs.do, fs.do)
+	l := g.follow(watching(joined(map[string]string{"docs": "a\r\nX: y", "fs": "caf\u00e9"})))
+	d, f := <-docs.opened, <-fs.opened
+	if d.x.LastEvent != "" || f.x.LastEvent != "" {
+		t.Errorf("%q and %q reach the servers", d.x.LastEvent, f.x.LastEvent)
+	}
+	<-l.reply
+	d.send <- wire.Event{Data: note(`"n":1`).Data, ID: "a\x00"}
+	if got := <-l.read; got.ID != "" {
+		t.Errorf("id %q", got.ID)
+	}
+}
+
 // An id that would be too long says where one server stands.
 func TestMergedLongEventIDs(t *testing.T) {
 	docs, fs := newStation(), newStation()
