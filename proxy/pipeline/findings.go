@@ -34,12 +34,32 @@ func (o *output) memberName(name string) {
 	}
 }
 
-// leaf is one string on its way to the client, and what the guards found in it.
+// leaf is one string on its way to the client, and what the guards found in it. A
+// message may hold very many.
 type leaf struct {
 	node  int
 	text  guards.Text // as it came, but for what was found in other readings of it
 	json  bool        // a parser may read it
-	found [maxGuards][]guards.Finding
+	found *[maxGuards][]guards.Finding
+}
+
+// by returns what guard gi found.
+func (l *leaf) by(gi int) []guards.Finding {
+	if l.found == nil {
+		return nil
+	}
+	return l.found[gi]
+}
+
+// keep notes what guard gi found.
+func (l *leaf) keep(gi int, found []guards.Finding) {
+	if l.found == nil {
+		if len(found) == 0 {
+			return
+		}
+		l.found = &[maxGuards][]guards.Finding{}
+	}
+	l.found[gi] = found
 }
 
 // text inspects the string at node i by itself.
@@ -67,7 +87,7 @@ func (o *output) read(i int, t guards.Text) leaf {
 	}
 	for gi, g := range o.p.opts.Output {
 		if o.modes[gi] != guards.Off {
-			l.found[gi] = without(g.Find(l.text), inner, gi)
+			l.keep(gi, without(g.Find(l.text), inner, gi))
 		}
 	}
 	return l
@@ -81,8 +101,8 @@ func (o *output) settle(l *leaf) {
 	enforced := 0
 	for gi, g := range o.p.opts.Output {
 		if o.modes[gi] == guards.Enforce {
-			enforced += len(l.found[gi])
-			t.Value = g.Change(t, l.found[gi])
+			enforced += len(l.by(gi))
+			t.Value = g.Change(t, l.by(gi))
 		}
 	}
 	changed := t.Value != o.m.Text(l.node)
@@ -112,13 +132,16 @@ type label struct {
 
 // took files what was found in l, in the order of position.
 func (o *output) took(l *leaf) {
+	if l.found == nil {
+		return
+	}
 	type sighting struct {
 		guards.Finding
 		mode guards.Mode
 	}
 	var all []sighting
-	for gi := range o.p.opts.Output {
-		for _, f := range l.found[gi] {
+	for gi, found := range l.found {
+		for _, f := range found {
 			all = append(all, sighting{f, o.modes[gi]})
 		}
 	}

@@ -132,6 +132,9 @@ func (t tail) after(all []leaf) tail {
 func (l *leaf) open() int {
 	v := l.text.Value
 	open := len(v)
+	if l.found == nil {
+		return open
+	}
 	for _, found := range l.found {
 		if n := len(found); n > 0 && strings.IndexAny(v[found[n-1].End:], " \t\r\n") < 0 {
 			open = min(open, found[n-1].Start)
@@ -289,13 +292,13 @@ func (p piece) local(f guards.Finding) guards.Finding {
 }
 
 func (l *leaf) overlaps(gi int, f guards.Finding) bool {
-	return slices.ContainsFunc(l.found[gi], func(own guards.Finding) bool { return own.Start < f.End && f.Start < own.End })
+	return slices.ContainsFunc(l.by(gi), func(own guards.Finding) bool { return own.Start < f.End && f.Start < own.End })
 }
 
 // add puts f in its place among the text's own findings; those that it overlaps
 // become part of it.
 func (l *leaf) add(gi int, f guards.Finding) {
-	own := slices.DeleteFunc(l.found[gi], func(g guards.Finding) bool {
+	own := slices.DeleteFunc(l.by(gi), func(g guards.Finding) bool {
 		over := g.Start < f.End && f.Start < g.End
 		if over {
 			f.Start, f.End = min(f.Start, g.Start), max(f.End, g.End)
@@ -303,5 +306,5 @@ func (l *leaf) add(gi int, f guards.Finding) {
 		return over
 	})
 	at, _ := slices.BinarySearchFunc(own, f.Start, func(g guards.Finding, start int) int { return g.Start - start })
-	l.found[gi] = slices.Insert(own, at, f)
+	l.keep(gi, slices.Insert(own, at, f))
 }
