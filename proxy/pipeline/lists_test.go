@@ -138,6 +138,9 @@ func structured(t *testing.T, schema string) *Call {
 	return c
 }
 
+// sized is a value of n bytes.
+func sized(n int) string { return `{"n":"` + strings.Repeat("x", n-len(`{"n":""}`)) + `"}` }
+
 // Structured content is what its schema says, or it does not leave.
 func TestOutputSchema(t *testing.T) {
 	const schema = `{"type":"object","properties":{"n":{"type":"integer"},"s":{"type":"string","maxLength":20}},"additionalProperties":false}`
@@ -156,6 +159,8 @@ func TestOutputSchema(t *testing.T) {
 		{name: "with a schema that cannot be used", schema: `{"$ref":"https://example.com/"}`, result: `{"content":[],"structuredContent":{"n":"1"}}`},
 		{name: "with one that cannot be used, redacted", schema: `{"$ref":"https://example.com/"}`, result: words.Replace(`{"content":[],"structuredContent":{"n":"KEY"}}`), rule: "secrets schema"},
 		{name: "no longer fits, redacted", schema: schema, result: words.Replace(`{"content":[],"structuredContent":{"s":"KEY"}}`), rule: "secrets schema"},
+		{name: "as large as can be judged", schema: schema, result: `{"content":[],"structuredContent":` + sized(maxJudged) + `}`, rule: "schema mismatch"},
+		{name: "too large to be judged", schema: schema, result: `{"content":[],"structuredContent":` + sized(maxJudged+1) + `}`},
 		{name: "nobody looks", schema: schema, modes: off, result: `{"content":[],"structuredContent":{"n":"1"}}`},
 		{name: "observed", schema: schema, modes: observe, result: `{"content":[],"structuredContent":{"n":"1"}}`, would: "schema: mismatch"},
 	} {

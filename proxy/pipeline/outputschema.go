@@ -6,7 +6,6 @@ import (
 	"sync"
 
 	"mcp-sidecar/guards"
-	"mcp-sidecar/proxy/wire"
 )
 
 // schemaGuard is the name under which the check of structured content has its
@@ -33,8 +32,11 @@ func newOutputSchema(raw []byte) *outputSchema {
 // fits says whether value is what the schema describes. Everything fits where
 // there is no schema, or nobody to judge.
 func (s *outputSchema) fits(compile func([]byte) (func([]byte) (bool, error), error), value []byte) (bool, error) {
-	if s == nil || compile == nil {
+	switch {
+	case s == nil || compile == nil:
 		return true, nil
+	case len(value) > maxJudged:
+		return false, errTooLarge
 	}
 	s.once.Do(func() {
 		s.err = errors.New("the schema was not compiled") // stands when compile panics
@@ -46,20 +48,30 @@ func (s *outputSchema) fits(compile func([]byte) (func([]byte) (bool, error), er
 	return s.test(value)
 }
 
+// maxJudged bounds structured content that is held to its schema, in bytes: to be
+// judged it is decoded, which takes many times its size.
+const maxJudged = 1 << 20
+
 // fitsSchema blocks a tool result whose structured content is not what the tool
 // has published: a program that reads it relies on that (MCP, server/tools,
-// "Output Schema"). Where a schema cannot be used the result passes, since a
-// hostile upstream could have published none. A result that failed owes nothing.
+// "Output Schema"). What cannot be judged passes, since a hostile upstream could
+// have published no schema; the operator is told. A result that failed owes
+// nothing.
 func (o *output) fitsSchema() error {
-	m := o.m
-	value := m.Member(m.Result, "structuredContent")
+	m, schema := o.m, o.c.tool.output
+	value := m.Value(m.Member(m.Result, "structuredContent"))
 	mode := o.p.modeOf(schemaGuard, o.c)
-	if value == wire.Absent || mode == guards.Off || m.IsTrue(m.Member(m.Result, "isError")) {
+	if value == nil || schema == nil || mode == guards.Off || m.IsTrue(m.Member(m.Result, "isError")) {
 		return nil
 	}
-	fits, err := o.c.tool.output.fits(o.p.opts.Compile, m.Value(value))
+	fits, err := schema.fits(o.p.opts.Compile, value)
 	switch {
-	case err != nil || fits:
+	case err != nil:
+		o.p.inventory.warnOnce(o.c.Target+" outputSchema", func() {
+			o.p.opts.Log.Warn("structured results of the tool are not held to its schema", "tool", o.c.Target, "why", err.Error())
+		})
+		return nil
+	case fits:
 		return nil
 	case mode == guards.Observe:
 		o.c.observed(schemaGuard + ": mismatch")
@@ -67,3 +79,5 @@ func (o *output) fitsSchema() error {
 	}
 	return blocked(schemaGuard, "mismatch", "blocked: the result does not match the tool's output schema")
 }
+
+var errTooLarge = errors.New("the result is too large to be judged")
