@@ -67,7 +67,7 @@ func (o *output) fitsSchema() error {
 	fits, err := schema.fits(o.p.opts.Compile, value)
 	switch {
 	case err != nil:
-		o.p.inventory.warnOnce(o.c.Target+" outputSchema", func() {
+		o.p.inventories.at(o.p.serverOf(o.c)).warnOnce(o.c.Target+" outputSchema", func() {
 			o.p.opts.Log.Warn("structured results of the tool are not held to its schema", "tool", o.c.Target, "why", err.Error())
 		})
 		return nil
