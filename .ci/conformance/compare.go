@@ -75,7 +75,7 @@ type regression struct {
 func (r regression) String() string {
 	switch {
 	case r.through.passed+r.through.failed == 0:
-		return r.check.String() + ": missing"
+		return r.check.String() + ": does not pass, or is missing"
 	case r.direct.passed+r.direct.failed > 1:
 		return fmt.Sprintf("%s: passes %d times instead of %d: %s", r.check, r.through.passed, r.direct.passed, r.through.why)
 	default:
@@ -101,7 +101,8 @@ func regressions(direct, through results) []regression {
 	return found
 }
 
-// exemption excuses checks of one scenario from passing with a stdio upstream.
+// exemption excuses checks of one scenario from passing with a stdio upstream. It
+// excuses no failure: the suite warns or notes there.
 type exemption struct {
 	scenario string
 	ids      []string
@@ -109,12 +110,17 @@ type exemption struct {
 }
 
 // stdioExemptions are checks of what only an HTTP upstream has. Anything else
-// that fails in front of a stdio server is a regression.
-var stdioExemptions = []exemption{}
+// that does not pass in front of a stdio server is a regression.
+var stdioExemptions = []exemption{
+	{"server-sse-polling", []string{"server-sse-retry-field"},
+		"an HTTP server that closes the stream of a call says when to come back for the rest; a pipe is not closed, and nobody keeps the rest"},
+	{"server-sse-multiple-streams", []string{"server-sse-streams-functional"},
+		"the server on a pipe sends one message for each call, so the sidecar answers with JSON; the suite calls streams optional then and only notes it"},
+}
 
-func exempt(list []exemption, c check) bool {
-	return slices.ContainsFunc(list, func(e exemption) bool {
-		return e.scenario == c.Scenario && slices.Contains(e.ids, c.ID)
+func exempt(list []exemption, r regression) bool {
+	return r.through.failed == 0 && slices.ContainsFunc(list, func(e exemption) bool {
+		return e.scenario == r.Scenario && slices.Contains(e.ids, r.ID)
 	})
 }
 

@@ -41,12 +41,15 @@ func (b *bench) roundTrip(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c := newClient(ctx)
-	stop, err := b.connect(ctx, c, filesystemServer, pair{"stdio", "stdio"}, "balanced", dir, env)
+	r, err := b.route(ctx, filesystemServer, pair{"stdio", "stdio"}, "balanced", dir, env)
 	if err != nil {
 		return err
 	}
-	defer stop()
+	defer r.stop()
+	c := newClient(ctx)
+	if err := b.connect(ctx, c, r); err != nil {
+		return err
+	}
 	defer c.link.close()
 	if err := filesystemServer.open(c, dir); err != nil {
 		return fmt.Errorf("%w: files: %w", errRegression, err)

@@ -4,16 +4,12 @@ import (
 	"bytes"
 	"context"
 	_ "embed" // the script below
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 )
 
 // preload makes two runs of one server say the same.
@@ -70,7 +66,7 @@ func (b *bench) compareServers(ctx context.Context) error {
 			all = append(all, fmt.Errorf("no run of %s shows the change of %s at %s: take it out of the table", c.server, c.step, c.path))
 		}
 	}
-	return errors.Join(append(all, b.roundTrip(ctx))...)
+	return errors.Join(append(all, b.compareEras(ctx), b.roundTrip(ctx))...)
 }
 
 func (b *bench) compareServer(ctx context.Context, s npmServer, upstream string, used []bool) error {
@@ -233,88 +229,24 @@ func compareMessages(server, step string, guarded bool, direct, through []byte, 
 	return found
 }
 
-func (b *bench) preload() string { return filepath.Join(b.dir, "preload.mjs") }
-
-// Values of the environment of the servers.
-const (
-	awsKey   = "AKIAIOSFODNN7EXAMPLE"
-	httpPort = "39101" // one of get-env's answers
-)
-
-// room prepares the folder of one run and its environment. It has the same name
-// each time: servers print it.
-func (b *bench) room() (dir string, env []string, err error) {
-	dir = filepath.Join(b.dir, "room")
-	if err := os.RemoveAll(dir); err != nil {
-		return "", nil, err
-	}
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		return "", nil, err
-	}
-	dot, err := base64.StdEncoding.DecodeString("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")
-	if err != nil {
-		return "", nil, err
-	}
-	for name, text := range map[string]string{
-		"notes.txt":  "first line\nsecond line – «ünïcode» 🙂\n\nlast line without an end",
-		"old.txt":    "old\n",
-		"deploy.env": "USER=deploy\nKEY=" + awsKey + "\n",
-		"dot.png":    string(dot),
-	} {
-		file := filepath.Join(dir, name)
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-			return "", nil, err
-		}
-		then := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-		if err := os.Chtimes(file, then, then); err != nil {
-			return "", nil, err
-		}
-	}
-	return dir, []string{"AWS_ACCESS_KEY_ID=" + awsKey, "HOME=" + dir, "MEMORY_FILE_PATH=" + filepath.Join(dir, "memory.json"), "PATH=" + os.Getenv("PATH"), "PORT=" + httpPort}, nil
-}
-
-// command is the program and arguments of a server.
-func (b *bench) command(s npmServer, dir string, more ...string) []string {
-	c := []string{b.node, "--import", b.preload(), b.script(s.name)}
-	for _, arg := range s.args {
-		c = append(c, strings.ReplaceAll(arg, dirMark, dir))
-	}
-	return append(c, more...)
-}
-
-// startHTTP starts a server that listens at its one port.
-func (b *bench) startHTTP(ctx context.Context, s npmServer, dir string, env []string) (*server, error) {
-	command := b.command(s, dir, "streamableHttp")
-	p, err := b.launch(ctx, s.name, func(c *exec.Cmd) error { c.Env = env; return nil }, command[0], command[1:]...)
-	if err != nil {
-		return nil, err
-	}
-	up := &server{url: "http://127.0.0.1:" + httpPort + "/mcp", processes: []*process{p}}
-	if err := p.waitFor(ctx, "127.0.0.1:"+httpPort); err != nil {
-		up.stop()
-		return nil, err
-	}
-	return up, nil
-}
-
 func (b *bench) playDirect(ctx context.Context, s npmServer, upstream string, guarded bool) (transcript, error) {
 	dir, env, err := b.room()
 	if err != nil {
 		return transcript{}, err
 	}
-	c := newClient(ctx)
-	c.guarded = guarded
+	r := route{command: b.command(s, dir), env: env}
 	if upstream == "http" {
 		up, err := b.startHTTP(ctx, s, dir, env)
 		if err != nil {
 			return transcript{}, err
 		}
 		defer up.stop()
-		overHTTP(ctx, c, up.url)
-	} else if command := b.command(s, dir); true {
-		if err := b.stdio(ctx, c, env, command[0], command[1:]...); err != nil {
-			return transcript{}, err
-		}
+		r.url = up.url
+	}
+	c := newClient(ctx)
+	c.guarded = guarded
+	if err := b.connect(ctx, c, r); err != nil {
+		return transcript{}, err
 	}
 	defer c.link.close()
 	if err := s.play(c, dir); err != nil {
@@ -329,12 +261,15 @@ func (b *bench) playThrough(ctx context.Context, s npmServer, p pair, preset str
 	if err != nil {
 		return transcript{}, err
 	}
-	c := newClient(ctx)
-	stop, err := b.connect(ctx, c, s, p, preset, dir, env)
+	r, err := b.route(ctx, s, p, preset, dir, env)
 	if err != nil {
 		return transcript{}, err
 	}
-	defer stop()
+	defer r.stop()
+	c := newClient(ctx)
+	if err := b.connect(ctx, c, r); err != nil {
+		return transcript{}, err
+	}
 	defer c.link.close()
 	c.guarded = preset != "observe"
 	if err := s.play(c, dir); err != nil {
@@ -345,52 +280,4 @@ func (b *bench) playThrough(ctx context.Context, s npmServer, p pair, preset str
 		err = s.playBlocked(c, dir)
 	}
 	return heard, err
-}
-
-// connect puts a sidecar between c and s.
-func (b *bench) connect(ctx context.Context, c *client, s npmServer, p pair, preset, dir string, env []string) (stop func(), err error) {
-	up := &server{}
-	command := b.command(s, dir)
-	upstream := fmt.Sprintf("{ command: [%s], env_allow: [AWS_ACCESS_KEY_ID, HOME, MEMORY_FILE_PATH, PATH, PORT] }", quoted(command))
-	if p.upstream == "http" {
-		if up, err = b.startHTTP(ctx, s, dir, env); err != nil {
-			return nil, err
-		}
-		upstream = fmt.Sprintf("{ url: %q }", up.url)
-	}
-	switch {
-	case p.client == "http":
-		if up, err = b.serveSidecar(ctx, up, preset, upstream, env); err != nil {
-			return nil, err
-		}
-		overHTTP(ctx, c, up.url)
-	case preset == "observe" && p.upstream == "http": // as one would without a file
-		err = b.stdio(ctx, c, b.own(env), b.sidecar, "wrap", "--preset", preset, "--upstream", up.url)
-	case preset == "observe":
-		err = b.stdio(ctx, c, b.own(env), b.sidecar, append([]string{"wrap", "--preset", preset, "--"}, command...)...)
-	default:
-		var file string
-		if file, err = b.config(preset, upstream); err == nil {
-			err = b.stdio(ctx, c, env, b.sidecar, "wrap", "-c", file)
-		}
-	}
-	if err != nil {
-		up.stop()
-		return nil, err
-	}
-	return up.stop, nil
-}
-
-// own is env for a sidecar that has no file: its records must not lie in the
-// folder that the servers show.
-func (b *bench) own(env []string) []string {
-	return append(slices.Clone(env), "SIDECAR_STATE_DIR="+filepath.Join(b.dir, "state"))
-}
-
-func quoted(words []string) string {
-	var all []string
-	for _, w := range words {
-		all = append(all, fmt.Sprintf("%q", w))
-	}
-	return strings.Join(all, ", ")
 }
