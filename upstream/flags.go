@@ -26,6 +26,7 @@ func (e *inputError) Unwrap() error { return e.err }
 // flags are the command line as written.
 type flags struct {
 	listen       string
+	stdio        bool
 	serviceToken string // file
 	exec         string
 	scratch      string
@@ -41,7 +42,8 @@ func parseFlags(args []string, stdout io.Writer) (flags, error) {
 	fs := flag.NewFlagSet("docserver", flag.ContinueOnError)
 	fs.SetOutput(io.Discard) // errors are printed once, by run
 	fs.StringVar(&f.listen, "listen", "127.0.0.1:9001", "serve MCP at `HOST:PORT`; port 0 takes a free one")
-	fs.StringVar(&f.serviceToken, "service-token-file", "", "answer only requests with the bearer token in `FILE`")
+	fs.BoolVar(&f.stdio, "stdio", false, "serve the program that started this one, over stdin and stdout, in place of --listen")
+	fs.StringVar(&f.serviceToken, "service-token-file", "", "answer only requests with the bearer token in `FILE`; with --stdio it must stand in "+serviceToken)
 	fs.StringVar(&f.exec, "exec", string(docserver.Shell), "start wc through a shell or with argv only; `HOW` is shell (vulnerable) or argv (safe)")
 	fs.StringVar(&f.scratch, "scratch", "", "`DIR` is HOME and working directory of the shell; must hold canary.txt; needed with --exec=shell")
 	fs.StringVar(&f.hosts, "hosts", "", "`FILE` with lines \"host:port loopback-address:port\"; nothing else is dialed")
@@ -87,7 +89,7 @@ func (f flags) check() error {
 		return usage("--exec is %q, want shell or argv", f.exec)
 	}
 	// The shell hole is command execution for whoever reaches the port.
-	if f.exec == string(docserver.Shell) && f.serviceToken == "" && !loopback(host) {
+	if f.exec == string(docserver.Shell) && f.serviceToken == "" && !loopback(host) && !f.stdio {
 		return usage("--exec=shell without a service token would let the network run commands here: " +
 			"listen on 127.0.0.1, or give --service-token-file, or use --exec=argv")
 	}

@@ -1,6 +1,6 @@
 // Docserver is the naive document server of the attack demo: an MCP server over
-// streamable HTTP that is vulnerable on purpose. See package docserver for its
-// holes, and do not expose it.
+// streamable HTTP or stdio that is vulnerable on purpose. See package docserver for
+// its holes, and do not expose it.
 //
 //	mkdir /tmp/scratch && touch /tmp/scratch/canary.txt
 //	docserver --listen 127.0.0.1:9001 --scratch /tmp/scratch
@@ -8,6 +8,10 @@
 // Once it accepts connections it prints one line to stdout, with the real port:
 //
 //	docserver listening on http://127.0.0.1:9001/mcp
+//
+// With --stdio it serves the program that started it instead, and prints nothing
+// but the protocol. What --service-token-file holds must then stand in
+// DOCSERVER_SERVICE_TOKEN.
 //
 // SIGINT and SIGTERM let calls under way finish. Exit codes: 0 ok, 1 runtime
 // failure, 2 usage, 3 bad or missing file or scratch folder, 7 address in use.
@@ -91,7 +95,22 @@ func start(ctx context.Context, args []string, stdout io.Writer, log *slog.Logge
 	if os.Getenv("DATABASE_URL") != "" {
 		log.Warn("DATABASE_URL is not used: documents are kept in memory")
 	}
+	if f.stdio {
+		return serveStdio(ctx, srv)
+	}
 	return serve(ctx, srv, f.listen, stdout, log)
+}
+
+// serviceToken is the variable in which whoever starts the server over stdio shows
+// the service token.
+const serviceToken = "DOCSERVER_SERVICE_TOKEN"
+
+func serveStdio(ctx context.Context, srv *docserver.Server) error {
+	err := srv.ServeStdio(ctx, os.Getenv(serviceToken), os.Stdin, os.Stdout)
+	if errors.Is(err, docserver.ErrServiceToken) {
+		return &inputError{exitConfig, fmt.Errorf("%w in %s", err, serviceToken)}
+	}
+	return err
 }
 
 // serve returns nil after ctx ended and every call under way was answered.

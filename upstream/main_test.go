@@ -239,7 +239,7 @@ func TestHelp(t *testing.T) {
 		if code := run(t.Context(), []string{arg}, &stdout, &stderr); code != exitOK || stderr.Len() > 0 {
 			t.Errorf("%s: exit %d, stderr %q", arg, code, stderr.String())
 		}
-		for _, name := range []string{"--listen HOST:PORT", "--service-token-file FILE", "--exec HOW", "--hosts FILE",
+		for _, name := range []string{"--listen HOST:PORT", "--stdio", "--service-token-file FILE", "--exec HOW", "--hosts FILE",
 			"--ca-file FILE", "--egress-proxy URL", "--reset", "--scratch DIR", "--help"} {
 			if !strings.Contains(stdout.String(), "  "+name+" ") && !strings.Contains(stdout.String(), ", "+name+" ") {
 				t.Errorf("%s: no %q in\n%s", arg, name, stdout.String())
@@ -256,6 +256,49 @@ func TestDatabaseIsNotSilentlyIgnored(t *testing.T) {
 	run(ctx, []string{"--exec=argv", "--listen", "127.0.0.1:0"}, &stdout, &stderr)
 	if !strings.Contains(stderr.String(), "DATABASE_URL is not used") || strings.Contains(stderr.String(), "example.invalid") {
 		t.Errorf("stderr:\n%s", stderr.String())
+	}
+}
+
+// TestStdio: the same tools for whoever started the program, and for nobody else.
+func TestStdio(t *testing.T) {
+	token := write(t, "token", "sesame\n")
+	rows := []struct {
+		name string
+		args []string
+		env  string
+		code int
+	}{
+		{"open", nil, "", 0},
+		{"with the token", []string{"--service-token-file", token}, "sesame", 0},
+		{"without the token", []string{"--service-token-file", token}, "", 3},
+		{"with another", []string{"--service-token-file", token}, "sesamX", 3},
+	}
+	for _, row := range rows {
+		for _, revision := range []string{"2026-07-28", "2025-11-25"} {
+			t.Run(row.name+" "+revision, func(t *testing.T) {
+				cmd := exec.CommandContext(t.Context(), os.Args[0], append([]string{"--exec=argv", "--stdio"}, row.args...)...)
+				cmd.Env = append(os.Environ(), asMain+"=1", "DATABASE_URL=", serviceToken+"="+row.env)
+				var stderr bytes.Buffer
+				cmd.Stderr = &stderr
+				c := mcp.NewClient(&mcp.Implementation{Name: "test", Version: "1"}, nil)
+				s, err := c.Connect(t.Context(), &mcp.CommandTransport{Command: cmd}, &mcp.ClientSessionOptions{ProtocolVersion: revision})
+				if row.code != 0 {
+					if err == nil || cmd.ProcessState.ExitCode() != row.code || !strings.Contains(stderr.String(), serviceToken) {
+						t.Errorf("%v, %v, stderr %q", err, cmd.ProcessState, stderr.String())
+					}
+					return
+				}
+				if err != nil {
+					t.Fatalf("%v, stderr %q", err, stderr.String())
+				}
+				if got := callText(t, s, "create_document", map[string]any{"content": "x", "created_by": "alice"}); got != "created document id=1 (created_by alice)" {
+					t.Errorf("got %q", got)
+				}
+				if err := s.Close(); err != nil || cmd.ProcessState.ExitCode() != 0 {
+					t.Errorf("%v, %v, stderr %q", err, cmd.ProcessState, stderr.String())
+				}
+			})
+		}
 	}
 }
 

@@ -4,9 +4,9 @@
 //
 // It speaks streamable HTTP at /mcp in every revision the SDK knows: requests
 // that carry MCP-Protocol-Version 2026-07-28 or later are served without a
-// session, all others with one. Its six tools are create_document,
-// read_document, update_document, delete_document, render_document and
-// import_url.
+// session, all others with one. It also speaks stdio to the one program that
+// started it. Its six tools are create_document, read_document, update_document,
+// delete_document, render_document and import_url.
 //
 // # Do not expose it
 //
@@ -34,10 +34,13 @@
 package docserver
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"crypto/x509"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -67,8 +70,8 @@ const (
 type Options struct {
 	// Store keeps the documents. Nil means a new [Memory].
 	Store Store
-	// ServiceToken is the bearer token that every request must carry. Empty
-	// means that anybody may call.
+	// ServiceToken is the bearer token that every request must carry, or that is
+	// presented to ServeStdio. Empty means that anybody may call.
 	ServiceToken string
 	// Exec is Shell or Argv. Empty means Shell.
 	Exec Exec
@@ -165,6 +168,24 @@ func (s *Server) protocol() http.Handler {
 	})
 }
 
+// ErrServiceToken says that whoever started the server did not show the token.
+var ErrServiceToken = errors.New("a service token is required")
+
+// ServeStdio serves whoever is at the other end of in and out until in ends or ctx
+// does. There are no requests of their own to show a service token with: whoever
+// starts the server presents it once.
+func (s *Server) ServeStdio(ctx context.Context, presented string, in io.ReadCloser, out io.WriteCloser) error {
+	// INTENDED HOLE: without a service token nobody is asked, as over HTTP.
+	if s.token != "" && !equal(presented, s.token) {
+		return ErrServiceToken
+	}
+	err := s.mcp.Run(ctx, &mcp.IOTransport{Reader: in, Writer: out})
+	if errors.Is(err, io.EOF) || ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
 // Close ends all sessions and open streams. Calls under way finish first.
 func (s *Server) Close() {
 	for session := range s.mcp.Sessions() {
@@ -172,13 +193,16 @@ func (s *Server) Close() {
 	}
 }
 
-// requireToken lets only the one caller pass that knows token. Hashing first
-// makes the comparison take the same time for every length.
+// equal takes the same time for every length and content.
+func equal(a, b string) bool {
+	x, y := sha256.Sum256([]byte(a)), sha256.Sum256([]byte(b))
+	return subtle.ConstantTimeCompare(x[:], y[:]) == 1
+}
+
+// requireToken lets only the one caller pass that knows token.
 func requireToken(token string, next http.Handler) http.Handler {
-	want := sha256.Sum256([]byte(token))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		got := sha256.Sum256([]byte(bearer(r.Header)))
-		if subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
+		if !equal(bearer(r.Header), token) {
 			w.Header().Set("WWW-Authenticate", "Bearer")
 			http.Error(w, "a service token is required", http.StatusUnauthorized)
 			return
