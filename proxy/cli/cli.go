@@ -19,15 +19,24 @@ const (
 	ExitConfig  = 3 // the configuration is wrong
 	ExitDown    = 4 // something else is down, or not ready
 	ExitInUse   = 7 // the address is taken
+
+	ExitNotExecutable = 126 // the wrapped command cannot be executed
+	ExitNotFound      = 127 // the wrapped command does not exist
 )
 
-// exitError carries an exit code to Run. Silent ones have told their story.
+// exitError carries an exit code to Run. Those without an error have told their
+// story.
 type exitError struct {
 	code int
 	err  error
 }
 
-func (e *exitError) Error() string { return e.err.Error() }
+func (e *exitError) Error() string {
+	if e.err == nil {
+		return ""
+	}
+	return e.err.Error()
+}
 func (e *exitError) Unwrap() error { return e.err }
 
 func exit(code int, err error) error { return &exitError{code, err} }
@@ -43,17 +52,22 @@ type Streams struct {
 func Run(ctx context.Context, args []string, io Streams) int {
 	root := command(io)
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
-	if err == nil {
-		return ExitOK
-	}
+	return report(io.Err, root.ExecuteContext(ctx))
+}
+
+// report tells a person what went wrong and returns the exit code.
+func report(w io.Writer, err error) int {
 	var e *exitError
-	if !errors.As(err, &e) {
+	switch {
+	case err == nil:
+		return ExitOK
+	case !errors.As(err, &e):
 		// What cobra itself reports is a wrong command line.
-		_, _ = fmt.Fprintf(io.Err, "mcp-sidecar: %v\nRun 'mcp-sidecar --help' for the commands, or 'mcp-sidecar COMMAND --help' for one.\n", err)
+		_, _ = fmt.Fprintf(w, "mcp-sidecar: %v\nRun 'mcp-sidecar --help' for the commands, or 'mcp-sidecar COMMAND --help' for one.\n", err)
 		return ExitUsage
+	case e.err != nil:
+		_, _ = fmt.Fprintf(w, "mcp-sidecar: %s\n", strings.TrimRight(e.Error(), "\n"))
 	}
-	_, _ = fmt.Fprintf(io.Err, "mcp-sidecar: %s\n", strings.TrimRight(e.Error(), "\n"))
 	return e.code
 }
 
@@ -68,12 +82,16 @@ out, records every decision, and talks to the server with its own credential.
 In front of a server on this host, without a configuration file:
   mcp-sidecar serve --upstream http://127.0.0.1:3001/mcp --listen 127.0.0.1:8811 --insecure-no-auth
 
+Around a server that a client starts:
+  mcp-sidecar wrap -- npx -y @modelcontextprotocol/server-filesystem /srv/docs
+
 With everything on:
   mcp-sidecar validate sidecar.yaml
   mcp-sidecar serve -c sidecar.yaml
 
 Exit codes: 0 ok, 1 runtime failure, 2 usage, 3 configuration invalid,
-4 not ready, 7 address in use.`,
+4 not ready, 7 address in use, 126 and 127 wrapped command not executable or not
+found, otherwise wrap returns the server's own.`,
 		SilenceUsage:      true,
 		SilenceErrors:     true,
 		Args:              cobra.NoArgs,
@@ -83,6 +101,6 @@ Exit codes: 0 ok, 1 runtime failure, 2 usage, 3 configuration invalid,
 	root.SetIn(io.In)
 	root.SetOut(io.Out)
 	root.SetErr(io.Err)
-	root.AddCommand(serveCommand(io), validateCommand(io), schemaCommand(io), versionCommand(io), healthcheckCommand(io))
+	root.AddCommand(serveCommand(io), wrapCommand(io), validateCommand(io), schemaCommand(io), versionCommand(io), healthcheckCommand(io))
 	return root
 }

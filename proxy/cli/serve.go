@@ -114,12 +114,17 @@ func (f serveFlags) overlay(c *cobra.Command, cfg *config.Config) error {
 		cfg.Listen = f.listen
 		cfg.Override("listen", "--listen")
 	}
-	if c.Flags().Changed("preset") {
-		if err := cfg.Preset.UnmarshalText([]byte(f.preset)); err != nil {
-			return fmt.Errorf("--preset %q %w", f.preset, err)
-		}
-		cfg.Override("preset", "--preset")
-	}
 	cfg.InsecureNoAuth = f.insecure
+	return overlayPreset(c, cfg, f.preset)
+}
+
+func overlayPreset(c *cobra.Command, cfg *config.Config, preset string) error {
+	if !c.Flags().Changed("preset") {
+		return nil
+	}
+	if err := cfg.Preset.UnmarshalText([]byte(preset)); err != nil {
+		return fmt.Errorf("--preset %q %w", preset, err)
+	}
+	cfg.Override("preset", "--preset")
 	return nil
 }

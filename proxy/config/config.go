@@ -90,6 +90,13 @@ type Config struct {
 	// command line sets it: a file that travels between hosts must not be able to
 	// switch authentication off. False is the safe value.
 	InsecureNoAuth bool `json:"-"`
+	// Local says that the only client is the program that started the sidecar, so
+	// that it needs no token: it could start the server itself. Only the command
+	// line sets it. False is the safe value.
+	Local bool `json:"-"`
+	// Unused are files with credentials that the command line has put out of use.
+	// No server may get to see them all the same. Nil means none.
+	Unused []string `json:"-"`
 
 	origin *origin // where values come from; nil for a Config built in code
 }
@@ -127,8 +134,17 @@ type Introspection struct {
 
 // Upstream is one guarded MCP server.
 type Upstream struct {
-	// URL is its streamable-HTTP endpoint. Empty is refused.
-	URL string `json:"url" jsonschema:"Streamable-HTTP endpoint of the server."`
+	// URL is its streamable-HTTP endpoint. Empty needs Command instead.
+	URL string `json:"url,omitempty" jsonschema:"Streamable-HTTP endpoint of the server. Either this or command."`
+	// Command starts it as a process that speaks MCP over stdio: the program, then
+	// its arguments. No shell reads them. Empty needs URL instead.
+	Command []string `json:"command,omitempty" jsonschema:"Program and arguments that start the server, which speaks MCP over stdio; no shell reads them. Either this or url."`
+	// EnvAllow names the variables of the sidecar's environment that Command gets.
+	// Nil means none, or for wrap everything but the sidecar's own.
+	EnvAllow []string `json:"env_allow,omitempty" jsonschema:"Variables of the sidecar's environment that the command gets. Default: none (wrap: all but the sidecar's own)."`
+	// Shared lets all callers use one process of Command. False starts one for each
+	// session, or for each caller where there are no sessions.
+	Shared bool `json:"shared,omitempty" jsonschema:"Lets all callers use one process of the command. Default: false, a process for each session or caller."`
 	// Credential is what the sidecar shows to it. Zero shows nothing. There is no
 	// way to pass the caller's credential on.
 	Credential Credential `json:"credential,omitzero" jsonschema:"The sidecar's own credential for this server. The caller's credential is never passed on."`
@@ -144,11 +160,14 @@ type Credential struct {
 	Kind CredentialKind `json:"kind,omitempty" jsonschema:"How the credential is shown. Default: none."`
 	// Header carries it. Empty means Authorization.
 	Header string `json:"header,omitempty" jsonschema:"Header that carries the credential. Default: Authorization."`
+	// Variable carries it in the environment of a command. Empty is refused with
+	// CredentialEnv.
+	Variable string `json:"variable,omitempty" jsonschema:"Variable of the command's environment that carries the credential, with kind env."`
 	// Prefix stands before the secret. Nil means "Bearer " in Authorization and
 	// nothing in another header.
 	Prefix *string `json:"prefix,omitempty" jsonschema:"Text before the secret. Default: Bearer and a space in Authorization, nothing in another header."`
-	// File names the file that holds the secret. Empty is refused with
-	// CredentialHeader.
+	// File names the file that holds the secret. Empty is refused unless Kind is
+	// CredentialNone.
 	File string `json:"file,omitempty" jsonschema:"File that holds the secret."`
 }
 

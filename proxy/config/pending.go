@@ -32,7 +32,6 @@ var pending = map[reflect.Type][]pendingSetting{
 		{"allow", emptyList}, {"egress", emptyMapping},
 	},
 	reflect.TypeFor[Auth]():       {{"jwt", emptyList}, {"static_tokens_file", never}},
-	reflect.TypeFor[Upstream]():   {{"command", emptyList}, {"env_allow", emptyList}, {"shared", justFalse}},
 	reflect.TypeFor[Policy]():     {{"database", never}, {"max_age", never}},
 	reflect.TypeFor[Guards]():     laterGuards,
 	reflect.TypeFor[ToolGuards](): laterGuards,
@@ -43,7 +42,7 @@ var laterGuards = []pendingSetting{{"terminal", justOff}, {"input_secrets", just
 // Values of built keys that are not built yet.
 var (
 	pendingConsent     = []string{"elicit"}
-	pendingCredentials = []string{"env", "arg", "client_credentials", "token_exchange", "mtls"}
+	pendingCredentials = []string{"arg", "client_credentials", "token_exchange", "mtls"}
 )
 
 // pendingKey finds key among the pending ones of t. All rate limits are pending,

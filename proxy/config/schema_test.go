@@ -154,6 +154,16 @@ var constraints = map[reflect.Type]func(*jsonschema.Schema){
 		roles.AdditionalProperties.MinItems = &one
 		roles.AdditionalProperties.Items.Pattern = "^role:."
 	},
+	reflect.TypeFor[Upstream](): func(s *jsonschema.Schema) {
+		one := 1
+		s.OneOf = []*jsonschema.Schema{{Required: []string{"url"}}, {Required: []string{"command"}}}
+		s.Properties["command"].MinItems = &one
+		s.Properties["env_allow"].Items.Pattern = variableName.String()
+		s.Properties["env_allow"].UniqueItems = true
+	},
+	reflect.TypeFor[Credential](): func(s *jsonschema.Schema) {
+		s.Properties["variable"].Pattern = variableName.String()
+	},
 	reflect.TypeFor[Tool](): func(s *jsonschema.Schema) {
 		zero := 0.0
 		s.Properties["resource"].Pattern, s.Properties["action"].Pattern = policyName.String(), policyName.String()

@@ -11,7 +11,7 @@ import (
 func (c *Config) checkCallers(k *checker) {
 	loopback := isLoopback(listenHost(c.Listen))
 	switch {
-	case c.Auth == nil && !c.InsecureNoAuth:
+	case c.Auth == nil && !c.InsecureNoAuth && !c.Local:
 		k.lacks("auth", "no way to authenticate callers: configure auth or pass --insecure-no-auth (loopback only)")
 	case c.Auth != nil && c.InsecureNoAuth:
 		k.badKey("auth", "excludes --insecure-no-auth: it would never be asked")

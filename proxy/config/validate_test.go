@@ -50,6 +50,8 @@ func TestWithoutFile(t *testing.T) {
 		{"probes on a free port beside a free port", func(c *Config) { c.Listen, c.Diagnostics = "127.0.0.1:0", &Diagnostics{Listen: "127.0.0.1:0"} }, ""},
 		{"probes at the endpoint", func(c *Config) { c.Diagnostics = &Diagnostics{Listen: "127.0.0.1:8811"} }, "is the address of the MCP endpoint; probes have one of their own (diagnostics.listen)"},
 		{"neither", func(c *Config) { c.InsecureNoAuth = false }, "no way to authenticate callers: configure auth or pass --insecure-no-auth (loopback only) (auth)"},
+		{"only the program that started it", func(c *Config) { c.InsecureNoAuth, c.Local = false, true }, ""},
+		{"that program, with tokens", func(c *Config) { c.Auth, c.InsecureNoAuth, c.Local = auth, false, true }, ""},
 		{"both", func(c *Config) { c.Auth = auth }, "excludes --insecure-no-auth: it would never be asked (auth)"},
 		{"insecure in public", func(c *Config) { c.Listen, c.BehindTLSProxy = "0.0.0.0:8811", true }, "must be loopback with --insecure-no-auth (listen)"},
 		{"insecure on every interface", func(c *Config) { c.Listen, c.BehindTLSProxy = ":8811", true }, "must be loopback with --insecure-no-auth (listen)"},

@@ -24,12 +24,21 @@ func (c *Config) checkUpstreams(k *checker) {
 }
 
 func (up Upstream) check(k *checker, path string) {
-	at := child(path, "url")
-	if up.URL == "" {
-		k.lacks(at, "is required")
-		up.Credential.check(k, child(path, "credential"))
-		return
+	switch {
+	case up.URL != "" && up.Command != nil:
+		k.badKey(child(path, "command"), "excludes url: a server is reached in one way")
+	case up.URL != "":
+		up.checkURL(k, child(path, "url"))
+		up.checkNoCommand(k, path)
+	case up.Command != nil:
+		up.checkCommand(k, path)
+	default:
+		k.lacks(path, "needs either url or command")
 	}
+	up.Credential.check(k, child(path, "credential"), up)
+}
+
+func (up Upstream) checkURL(k *checker, at string) {
 	u, defect := parseURL(up.URL)
 	switch {
 	case defect != "":
@@ -39,33 +48,11 @@ func (up Upstream) check(k *checker, path string) {
 	case up.exposes(u):
 		k.bad(at, "would send the credential over plain http; use https, or allow_plaintext: true on an isolated network")
 	}
-	up.Credential.check(k, child(path, "credential"))
 }
 
 // exposes reports whether the credential would cross a network in plain text.
 func (up Upstream) exposes(u *url.URL) bool {
 	return up.Credential.Kind != CredentialNone && u.Scheme != "https" && !isLoopback(u.Hostname()) && !up.AllowPlaintext
-}
-
-func (c Credential) check(k *checker, path string) {
-	checkEnum(k, child(path, "kind"), credentialNames, c.Kind)
-	if c.Kind == CredentialNone {
-		if c.File != "" || c.Header != "" || c.Prefix != nil {
-			k.lacks(child(path, "kind"), "must be header when header, prefix or file is given")
-		}
-		return
-	}
-	if c.File == "" {
-		k.lacks(child(path, "file"), "is required with kind header")
-	}
-	k.file(child(path, "file"), c.File)
-	header := child(path, "header")
-	if !headerToken.MatchString(c.HeaderName()) {
-		k.bad(header, "is not a header name (RFC 9110 section 5.6.2)")
-	} else if isOwnHeader(c.HeaderName()) {
-		k.bad(header, "is set by the connection or by MCP and cannot carry a credential")
-	}
-	k.unless(c.HeaderPrefix() == "" || clientID.MatchString(c.HeaderPrefix()), child(path, "prefix"), "must be printable ASCII")
 }
 
 func (c *Config) checkTool(k *checker, key string) {

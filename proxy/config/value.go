@@ -68,6 +68,7 @@ type CredentialKind uint8
 const (
 	CredentialNone CredentialKind = iota
 	CredentialHeader
+	CredentialEnv // of a command
 )
 
 // Names in the order of the constants. An empty name is the unset value, which a
@@ -78,7 +79,7 @@ var (
 	consentNames    = []string{"", "confirm", "off"}
 	wrapNames       = []string{"flagged", "always", "off"}
 	syncNames       = []string{"intent", "always"}
-	credentialNames = []string{"none", "header"}
+	credentialNames = []string{"none", "header", "env"}
 )
 
 // String returns the preset's name in the file.

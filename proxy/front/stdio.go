@@ -36,6 +36,8 @@ type StdioOptions struct {
 	MaxMessage int
 	// Concurrent bounds the requests in flight. Zero means 256.
 	Concurrent int
+	// Authenticated says that callers have to show a credential.
+	Authenticated bool
 	// Token returns the credential that the client was started with; it is asked
 	// for each message. Nil, and an empty one, mean that there is none.
 	Token func() string
@@ -94,6 +96,7 @@ type pipe struct {
 	mu      sync.Mutex
 	flights map[string]*flight // requests by id
 	session *session           // what initialize opened; nil before, and where there are none
+	shown   []string           // the credential of the last request that was answered
 }
 
 // flight is a request that has no answer yet.

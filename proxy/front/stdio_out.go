@@ -91,7 +91,7 @@ func (s *lineSink) Answer(a *pipeline.Answer) {
 		_ = s.p.out.write(body) // a client that is gone cannot be told
 	}
 	if s.kind == wire.Request && a.Outcome == pipeline.Allowed {
-		s.p.watch()
+		s.p.watch(s.c.Credentials())
 	}
 }
 

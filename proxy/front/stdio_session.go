@@ -61,7 +61,7 @@ func (p *pipe) endSession(s *session) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(p.work), endTime)
 	defer cancel()
 	c := p.call(line{})
-	c.Verb, c.Head.Session = wire.End, s.id
+	c.Verb, c.Head.Session, c.Head.Authorization = wire.End, s.id, nil
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -82,12 +82,16 @@ func (silent) Event(wire.Event) error  { return nil }
 func (silent) Answer(*pipeline.Answer) {}
 
 // watch opens the session's standalone stream unless it is open: messages of the
-// upstream that belong to no request come on it.
-func (p *pipe) watch() {
+// upstream that belong to no request come on it. shown is the credential of a
+// request that has been answered; the stream is opened with the last one.
+func (p *pipe) watch(shown []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if shown != nil {
+		p.shown = shown
+	}
 	s := p.session
-	if s == nil || s.stream != closed || s.ctx.Err() != nil {
+	if s == nil || s.stream != closed || s.ctx.Err() != nil || p.opts.Authenticated && p.shown == nil {
 		return
 	}
 	s.stream = open
@@ -107,6 +111,9 @@ func (p *pipe) follow(s *session) streamState {
 	for {
 		c := p.call(line{})
 		c.Verb, c.Head.Session, c.Head.LastEvent = wire.Watch, s.id, w.last
+		if c.Head.Authorization == nil {
+			c.Head.Authorization = p.credential()
+		}
 		p.opts.Handle(s.ctx, c, w)
 		if w.status == http.StatusNotFound || w.status == http.StatusMethodNotAllowed {
 			return refused
@@ -121,6 +128,12 @@ func (p *pipe) follow(s *session) streamState {
 		}
 		w.delay = min(2*w.delay, lastDelay)
 	}
+}
+
+func (p *pipe) credential() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.shown
 }
 
 // watcher takes what comes on a session's stream.

@@ -187,6 +187,29 @@ func TestStdioStream(t *testing.T) {
 		same(t, "printed", k.heard(), "1", "2", "2")
 		_ = k.hangUp()
 	})
+	bubble(t, "is opened with the last credential that was accepted", func(t *testing.T) {
+		var with []string
+		s := &sessions{ids: []string{"s"}, watch: func(_ context.Context, c *pipeline.Call, out pipeline.Sink) {
+			with = append(with, c.Head.Authorization...)
+			out.Answer(&pipeline.Answer{Outcome: pipeline.AuthFailed, Status: 401})
+		}}
+		d := &desk{answer: func(ctx context.Context, c *pipeline.Call, body string, out pipeline.Sink) {
+			if token, ok := strings.CutPrefix(body, `{"id":2,"method":"`); ok {
+				c.Head.Authorization = []string{"Bearer " + token[:1]} // as it stood in the message
+			}
+			if c.Verb == wire.End && c.Head.Authorization != nil {
+				t.Errorf("the end comes with %q, which may have expired", c.Head.Authorization)
+			}
+			s.answer(ctx, c, body, out)
+		}}
+		k := converse(t, d, StdioOptions{Authenticated: true}, false)
+		k.say(initialize + "\n")
+		same(t, "calls", d.noted(), initialize)
+		k.say(`{"id":2,"method":"a"}` + "\n")
+		k.say(`{"id":2,"method":"b"}` + "\n")
+		_ = k.hangUp()
+		same(t, "credentials", with, "Bearer a", "Bearer b")
+	})
 	bubble(t, "that is refused waits for an answer", func(t *testing.T) {
 		d, k := serve(t, ends(pipeline.AuthFailed, 401))
 		time.Sleep(time.Hour)

@@ -3,8 +3,10 @@ package pipeline
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"mcp-sidecar/proxy/identity"
+	"mcp-sidecar/proxy/wire"
 )
 
 // authenticate asks who sent the message. A session is looked up only here,
@@ -13,9 +15,10 @@ func (p *Pipeline) authenticate(ctx context.Context, c *Call) error {
 	if c.Dir == FromUpstream {
 		return nil // inherits the principal of the call or session it belongs to
 	}
-	if c.Transport == Stdio && c.method != nil && c.method.unauthenticated && c.tokens() == nil {
+	if c.Transport == Stdio && c.tokens() == nil && (c.Verb == wire.End || c.method != nil && c.method.unauthenticated) {
 		// Clients open a pipe before they know that a token is wanted. What they read
-		// here grants nothing.
+		// here grants nothing. Its end comes from the pipe itself, which knows of no
+		// session but its own.
 		c.Principal, c.verified = p.stranger(), true
 	}
 	if err := p.verify(ctx, c); err != nil {
@@ -67,6 +70,10 @@ func (c *Call) tokens() []string {
 	}
 	return c.Head.Authorization
 }
+
+// Credentials are the values of Authorization that c came with, wherever they stood.
+// The stream of a pipe's session needs one, and no message brings it.
+func (c *Call) Credentials() []string { return slices.Clone(c.tokens()) }
 
 // verify checks the presented token, once per message.
 func (p *Pipeline) verify(ctx context.Context, c *Call) error {

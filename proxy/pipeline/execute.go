@@ -214,7 +214,7 @@ func (s *answerSink) openSession(upstream string) {
 		return // an upstream without sessions; a pipe is one all the same
 	}
 	c.Session = s.p.sessions.open(&Session{
-		Upstream: upstream, owner: c.Principal.Key(), server: s.p.opts.Server, capabilities: c.declaredCapabilities(), forget: s.p.forget,
+		Upstream: upstream, owner: c.Principal.Key(), server: s.p.opts.Server, piped: c.Transport == Stdio, capabilities: c.declaredCapabilities(), forget: s.p.forget,
 	})
 	c.holdsSession = false // the place is filled
 	c.out.Session(c.Session.ID)

@@ -23,6 +23,7 @@ type Session struct {
 	version  string // negotiated revision; empty until the upstream's answer has named it
 	owner    string
 	server   string // whose pipeline opened it
+	piped    bool   // lives as long as the pipe that it was opened on
 	opened   time.Time
 	active   int // messages being handled
 	watching int // open streams
@@ -117,9 +118,10 @@ func (t *sessions) unwatch(c *Call) {
 }
 
 // expired says whether s has been silent for too long, or has lived for too long. A
-// message that is being handled, an open stream included, is no silence.
+// message that is being handled, an open stream included, is no silence. A pipe's
+// session lasts as long as the pipe: its client is there, and could not open another.
 func (s *Session) expired(now time.Time) bool {
-	return s.active == 0 && now.Sub(s.used) > sessionIdle || now.Sub(s.opened) > sessionAbsolute
+	return !s.piped && (s.active == 0 && now.Sub(s.used) > sessionIdle || now.Sub(s.opened) > sessionAbsolute)
 }
 
 // reserve holds a place for a session that owner is about to open, so that

@@ -36,6 +36,9 @@ type parts struct {
 
 // build makes every part, innermost first.
 func (s *Sidecar) build() error {
+	if err := s.learnSecrets(); err != nil {
+		return err
+	}
 	if err := s.loadCertificates(); err != nil {
 		return err
 	}

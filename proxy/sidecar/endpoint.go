@@ -77,6 +77,9 @@ func (s *Sidecar) buildEndpoints(sh shared) error {
 
 // buildBackend makes the way to the server called name.
 func (s *Sidecar) buildBackend(name string, u config.Upstream) (upstream, error) {
+	if u.Command != nil {
+		return s.buildChild(name, u)
+	}
 	o := backend.Options{URL: u.URL, MaxResult: int(s.cfg.Limits.Result), IdleTimeout: time.Duration(s.cfg.Limits.CallIdleTimeout)}
 	if u.Credential.Kind == config.CredentialHeader {
 		secret, err := s.readSecret(u.Credential.File)
@@ -96,8 +99,10 @@ func (s *Sidecar) pipelineOptions(e *endpoint, sh shared) pipeline.Options {
 	return pipeline.Options{
 		Server:        e.name,
 		Authenticator: sh.verifier,
+		Anyone:        s.anyone(),
 		Methods:       s.cfg.Methods,
 		SealKey:       sh.sealKey,
+		SharedPipe:    s.cfg.Upstreams[e.name].Shared,
 		Policy:        s.parts.policy,
 		Authorization: presetMode(s.cfg.Preset),
 		PerCaller:     s.cfg.Policy != nil,

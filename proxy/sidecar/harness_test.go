@@ -70,6 +70,7 @@ type setup struct {
 	transport  func(*http.Transport) // changes the clients' side
 	patience   time.Duration
 	drain      time.Duration
+	pipe       *pipe // serve this in place of a listener
 }
 
 const demoPolicy = `
@@ -171,9 +172,17 @@ func start(t testing.TB, s setup) *rig {
 	if s.resolver == nil {
 		s.resolver = noNames{}
 	}
+	o := Options{Stderr: r.stderr, Resolver: s.resolver, Now: s.now, After: soon, Patience: s.patience, Drain: s.drain}
+	if s.pipe != nil {
+		o.TokenFile = s.pipe.tokenFile
+	}
 	var err error
-	if r.sidecar, err = New(cfg, Options{Stderr: r.stderr, Resolver: s.resolver, Now: s.now, After: soon, Patience: s.patience, Drain: s.drain}); err != nil {
+	if r.sidecar, err = New(cfg, o); err != nil {
 		t.Fatal(err)
+	}
+	if s.pipe != nil {
+		s.pipe.serve(r)
+		return r
 	}
 	if err := r.sidecar.Listen(); err != nil {
 		t.Fatal(err)
@@ -259,7 +268,7 @@ tools:%s`, r.startIssuer(s.introspect), r.issuerURL+"/introspect", s.tools)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg.InsecureNoAuth = s.open
+	cfg.InsecureNoAuth, cfg.Local = s.open && s.pipe == nil, s.pipe != nil
 	if cfg.DNS.Hosts == nil {
 		cfg.DNS.Hosts = map[string][]netip.Addr{
 			"example.com":          {netip.MustParseAddr("93.184.215.14")},

@@ -17,6 +17,7 @@ import (
 	"mcp-sidecar/guards/ssrf"
 	"mcp-sidecar/proxy/audit"
 	"mcp-sidecar/proxy/config"
+	"mcp-sidecar/proxy/identity"
 )
 
 // ErrConfig says that the configuration names something that is not usable: a
@@ -27,6 +28,11 @@ var ErrConfig = errors.New("configuration")
 type Options struct {
 	// Stderr receives logs and, where configured, audit records. Nil discards.
 	Stderr io.Writer
+	// Token is the credential of the client of ServePipe. TokenFile names a file that
+	// holds it and is read again for each message, since credentials expire. At most
+	// one of them is set.
+	Token     identity.Secret
+	TokenFile string
 	// Resolver answers names for the SSRF guard. Nil means the system's.
 	Resolver ssrf.Resolver
 	// Now is the clock. Nil means the system's.
@@ -49,6 +55,7 @@ type Sidecar struct {
 	audit     *audit.Writer
 	endpoints []*endpoint // by name
 	parts     parts
+	secrets   []string // every credential that was read
 
 	certificates *certificates // nil without TLS
 	listener     *listener     // of the MCP endpoints; nil before Listen
@@ -105,16 +112,25 @@ func (s *Sidecar) closeParts() error {
 	return err
 }
 
-// readSecret reads a credential from a file. White space around it is dropped:
-// editors add a line break that no server expects.
+// readSecret reads a credential from a file that the configuration names.
 func (s *Sidecar) readSecret(name string) (string, error) {
-	b, err := os.ReadFile(s.cfg.Resolve(name))
+	secret, err := oneLine(s.cfg.Resolve(name))
 	if err != nil {
 		return "", fmt.Errorf("%w: secret file: %w", ErrConfig, err)
 	}
-	secret := strings.TrimSpace(string(b))
-	if secret == "" || strings.ContainsAny(secret, "\r\n\x00") {
-		return "", fmt.Errorf("%w: secret file %s must hold one line", ErrConfig, name)
-	}
 	return secret, nil
+}
+
+// oneLine reads a file that holds one line. White space around it is dropped:
+// editors add a line break that no server expects.
+func oneLine(name string) (string, error) {
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return "", err
+	}
+	line := strings.TrimSpace(string(b))
+	if line == "" || strings.ContainsAny(line, "\r\n\x00") {
+		return "", fmt.Errorf("%s must hold one line", name)
+	}
+	return line, nil
 }

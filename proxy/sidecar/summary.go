@@ -48,7 +48,14 @@ func (s *Sidecar) Summary(w io.Writer) {
 }
 
 func (s *Sidecar) callers() string {
-	if s.cfg.Auth == nil {
+	switch {
+	case s.cfg.Auth == nil && s.cfg.Local:
+		as := fmt.Sprintf("the program that started this one, as %q", localUser().Subject)
+		if s.cfg.Policy == nil {
+			as += " with role any"
+		}
+		return as + "; no token is needed"
+	case s.cfg.Auth == nil:
 		return "NOT AUTHENTICATED (--insecure-no-auth): everybody on this host is \"anonymous\" with role any"
 	}
 	var issuers []string
@@ -64,7 +71,7 @@ func (s *Sidecar) guarded() string {
 		return fmt.Sprintf("%d servers", len(s.cfg.Upstreams))
 	}
 	e := s.endpoints[0]
-	return fmt.Sprintf("%s (%s)", e.name, s.cfg.Upstreams[e.name].URL)
+	return fmt.Sprintf("%s (%s)", e.name, s.address(s.cfg.Upstreams[e.name]))
 }
 
 // upstreamLine says how one server is reached. Among several it begins with which.
@@ -74,14 +81,25 @@ func (s *Sidecar) upstreamLine(e *endpoint) string {
 	}
 	u := s.cfg.Upstreams[e.name]
 	if len(s.endpoints) > 1 {
-		return fmt.Sprintf("%s at %s (%s): %s", e.name, e.path, u.URL, credential(u))
+		return fmt.Sprintf("%s at %s (%s): %s", e.name, e.path, s.address(u), credential(u))
 	}
 	return credential(u)
 }
 
+// address is where a server is reached, or how it is started.
+func (s *Sidecar) address(u config.Upstream) string {
+	if u.Command == nil {
+		return u.URL
+	}
+	return s.scrub(fmt.Sprintf("%q", u.Command))
+}
+
 func credential(u config.Upstream) string {
-	if u.Credential.Kind == config.CredentialNone {
+	switch u.Credential.Kind {
+	case config.CredentialNone:
 		return "no credential is sent; the caller's never is"
+	case config.CredentialEnv:
+		return "the sidecar's own credential in the variable " + u.Credential.Variable + "; the caller's never travels on"
 	}
 	return "the sidecar's own credential in " + u.Credential.HeaderName() + "; the caller's never travels on"
 }

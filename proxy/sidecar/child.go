@@ -1,0 +1,122 @@
+package sidecar
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"mcp-sidecar/proxy/backend"
+	"mcp-sidecar/proxy/config"
+)
+
+// buildChild makes the way to a server that the sidecar starts.
+func (s *Sidecar) buildChild(name string, u config.Upstream) (upstream, error) {
+	env, err := s.childEnv(name, u)
+	if err != nil {
+		return nil, err
+	}
+	child, err := backend.NewStdio(backend.StdioOptions{
+		Command: u.Command, Env: env, Shared: u.Shared,
+		MaxResult: int(s.cfg.Limits.Result), IdleTimeout: time.Duration(s.cfg.Limits.CallIdleTimeout),
+		Stderr: func(line string) { _, _ = fmt.Fprintf(s.opts.Stderr, "[%s] %s\n", name, s.scrub(line)) },
+		Log:    s.log.With("upstream", name),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("upstreams.%s: %w", name, err)
+	}
+	return child, nil
+}
+
+// childEnv is the whole environment of a child. Nothing of the sidecar's own
+// credentials is in it, except the one that is meant for it.
+func (s *Sidecar) childEnv(name string, u config.Upstream) ([]string, error) {
+	var env []string
+	own := ""
+	if u.Credential.Kind == config.CredentialEnv {
+		secret, err := s.readSecret(u.Credential.File)
+		if err != nil {
+			return nil, err
+		}
+		own = u.Credential.Variable
+		env = append(env, own+"="+secret)
+	}
+	if u.EnvAllow == nil && s.cfg.Local {
+		// Whoever starts a server through us has put its settings and keys here.
+		for _, entry := range os.Environ() {
+			if variable, value, _ := strings.Cut(entry, "="); variable != own && !config.IsOwnVariable(variable) && !s.holdsSecret(value) {
+				env = append(env, entry)
+			}
+		}
+		return env, nil
+	}
+	for _, variable := range u.EnvAllow {
+		value, set := os.LookupEnv(variable)
+		if s.holdsSecret(value) {
+			return nil, fmt.Errorf("%w: upstreams.%s.env_allow: %s holds a credential of the sidecar's own", ErrConfig, name, variable)
+		}
+		if set {
+			env = append(env, variable+"="+value)
+		}
+	}
+	return env, nil
+}
+
+// shortestSecret is the length below which a credential is too short to be told
+// from ordinary words, in bytes.
+const shortestSecret = 8
+
+// holdsSecret says whether text contains a credential that the sidecar has read.
+func (s *Sidecar) holdsSecret(text string) bool {
+	for _, secret := range s.secrets {
+		if text == secret || len(secret) >= shortestSecret && strings.Contains(text, secret) {
+			return true
+		}
+	}
+	return false
+}
+
+// scrub removes secrets from what a child says, those that it was given included.
+func (s *Sidecar) scrub(text string) string {
+	for _, secret := range s.secrets {
+		if len(secret) >= shortestSecret {
+			text = strings.ReplaceAll(text, secret, "[REDACTED:credential]")
+		}
+	}
+	return redact(text)
+}
+
+// learnSecrets reads every credential once, so that none is handed to a child or
+// printed by one, whichever part of the sidecar it belongs to.
+func (s *Sidecar) learnSecrets() error {
+	if s.opts.TokenFile != "" {
+		if _, err := oneLine(s.opts.TokenFile); err != nil {
+			return fmt.Errorf("%w: the caller's token: %w", ErrConfig, err)
+		}
+	}
+	if token := s.callerToken(); token != "" {
+		s.secrets = append(s.secrets, token)
+	}
+	for _, file := range s.secretFiles() {
+		secret, err := s.readSecret(file)
+		if err != nil {
+			return err
+		}
+		s.secrets = append(s.secrets, secret)
+	}
+	return nil
+}
+
+func (s *Sidecar) secretFiles() []string {
+	files := slices.Clone(s.cfg.Unused)
+	if s.cfg.Auth != nil {
+		for _, i := range s.cfg.Auth.Introspection {
+			files = append(files, i.ClientSecretFile)
+		}
+	}
+	for _, u := range s.cfg.Upstreams {
+		files = append(files, u.Credential.File)
+	}
+	return slices.DeleteFunc(files, func(name string) bool { return name == "" })
+}
