@@ -35,6 +35,7 @@ type answer struct {
 // client is one user's connection, made with the official SDK.
 type client struct {
 	session *mcp.ClientSession
+	piped   string // the user's own token, where several share one pipe; empty over HTTP
 }
 
 // connect opens a connection to the MCP endpoint url in the given revision. Its
@@ -42,21 +43,44 @@ type client struct {
 func connect(ctx context.Context, url, revision, token string) (*client, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
-	c := mcp.NewClient(&mcp.Implementation{Name: "scenarios", Version: "1.0.0"}, nil)
 	// The environment's proxy settings have no say over loopback connections.
-	transport := &mcp.StreamableClientTransport{
+	session, err := connectTo(ctx, &mcp.StreamableClientTransport{
 		Endpoint:   url,
 		HTTPClient: &http.Client{Transport: &authorizing{token: token, next: &http.Transport{}}},
-	}
-	session, err := c.Connect(ctx, transport, &mcp.ClientSessionOptions{ProtocolVersion: revision})
+	}, revision)
 	if err != nil {
 		return nil, fmt.Errorf("connecting to %s: %w", url, err)
 	}
+	return &client{session: session}, nil
+}
+
+// connectTo fails when the other side does not speak revision.
+func connectTo(ctx context.Context, transport mcp.Transport, revision string) (*mcp.ClientSession, error) {
+	c := mcp.NewClient(&mcp.Implementation{Name: "scenarios", Version: "1.0.0"}, nil)
+	session, err := c.Connect(ctx, transport, &mcp.ClientSessionOptions{ProtocolVersion: revision})
+	if err != nil {
+		return nil, err
+	}
 	if got := session.InitializeResult().ProtocolVersion; got != revision {
 		_ = session.Close()
-		return nil, fmt.Errorf("connecting to %s: it speaks revision %s, not %s", url, got, revision)
+		return nil, fmt.Errorf("it speaks revision %s, not %s", got, revision)
 	}
-	return &client{session: session}, nil
+	return session, nil
+}
+
+// metaToken is the member of params._meta that carries a token over stdio.
+const metaToken = "mcp-sidecar/token"
+
+// meta carries the token of a call that has no header to carry it: token, or the
+// user's own.
+func (c *client) meta(token string) mcp.Meta {
+	switch {
+	case c.piped == "":
+		return nil
+	case token == "":
+		token = c.piped
+	}
+	return mcp.Meta{metaToken: token}
 }
 
 // tools returns the names that the server lists, sorted.
@@ -64,7 +88,7 @@ func (c *client) tools(ctx context.Context) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
 	var names []string
-	for t, err := range c.session.Tools(ctx, nil) {
+	for t, err := range c.session.Tools(ctx, &mcp.ListToolsParams{Meta: c.meta("")}) {
 		if err != nil {
 			return nil, fmt.Errorf("listing tools: %w", err)
 		}
@@ -81,7 +105,7 @@ func (c *client) call(ctx context.Context, token, tool string, args map[string]a
 	if token != "" {
 		ctx = context.WithValue(ctx, tokenKey{}, token)
 	}
-	result, err := c.session.CallTool(ctx, &mcp.CallToolParams{Name: tool, Arguments: args})
+	result, err := c.session.CallTool(ctx, &mcp.CallToolParams{Meta: c.meta(token), Name: tool, Arguments: args})
 	var refusal *jsonrpc.Error
 	switch {
 	case errors.As(err, &refusal):

@@ -17,13 +17,20 @@ import (
 type column struct {
 	name     string
 	url      string             // of the MCP endpoint that its clients use
+	command  []string           // that they start in place of it, over stdio
 	users    map[string]*client // by name, each connected with a token of its own
 	tokens   map[string]string  // by name; a user's own under the user's name
-	recorder *recorder          // in front of the document server; may be nil
+	recorder watcher            // in front of the document server; may be nil
 	scratch  string             // home folder of the server's shell; may be empty
 	fakes    *fakes             // the outside hosts; may be nil
 
 	last int // highest document ID seen so far
+}
+
+// watcher keeps what a document server receives.
+type watcher interface {
+	mark() int // a position for since
+	since(mark int) []recorded
 }
 
 // event is what happened to one trial in one column.

@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/rand"
 	_ "embed" // sidecar.yaml and policy.csv
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -35,6 +36,12 @@ const (
 	exampleListen   = "listen: 127.0.0.1:8811"
 	exampleIssuer   = "http://127.0.0.1:9000"
 	exampleUpstream = "http://127.0.0.1:9001/mcp"
+	exampleHeader   = "    url: " + exampleUpstream + `
+    credential:
+      kind: header
+      header: Authorization
+      prefix: "Bearer "
+`
 )
 
 // folder is the work folder: everything that the programs read and write.
@@ -99,22 +106,34 @@ func (f folder) authority() (*authority, error) {
 }
 
 // config writes the policy and the sidecar's configuration with real addresses.
-func (f folder) config(listen, issuerURL, upstreamURL string) error {
-	text, err := fillConfig(listen, issuerURL, upstreamURL)
+func (f folder) config(listen, issuerURL string, upstream replacement) error {
+	text, err := fillConfig(listen, issuerURL, upstream)
 	if err != nil {
 		return err
 	}
 	return errors.Join(f.write(policyFile, []byte(examplePolicy)), f.write(configFile, []byte(text)))
 }
 
-// fillConfig fails when the example no longer holds an address that it is to
-// replace.
-func fillConfig(listen, issuerURL, upstreamURL string) (string, error) {
+// replacement is a text of the example and what takes its place.
+type replacement struct{ from, to string }
+
+// atURL says where the document server is.
+func atURL(url string) replacement { return replacement{exampleUpstream, url} }
+
+// startedBy says how the sidecar starts the document server, which then serves all
+// users and is shown the service credential in its environment.
+func startedBy(command []string) replacement {
+	list, _ := json.Marshal(command) // is YAML, too
+	return replacement{exampleHeader, fmt.Sprintf("    command: %s\n    shared: true\n    credential:\n      kind: env\n      variable: DOCSERVER_SERVICE_TOKEN\n", list)}
+}
+
+// fillConfig fails when the example no longer holds what it is to replace.
+func fillConfig(listen, issuerURL string, upstream replacement) (string, error) {
 	text := exampleConfig
-	for _, r := range []struct{ from, to string }{
+	for _, r := range []replacement{
 		{exampleListen, "listen: " + listen},
 		{exampleIssuer, issuerURL},
-		{exampleUpstream, upstreamURL},
+		upstream,
 	} {
 		if !strings.Contains(text, r.from) {
 			return "", fmt.Errorf("sidecar.yaml does not hold %q", r.from)

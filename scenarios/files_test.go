@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -38,7 +39,7 @@ func TestExamplePolicyIsValid(t *testing.T) {
 }
 
 func TestFillConfig(t *testing.T) {
-	text, err := fillConfig("127.0.0.1:0", "http://127.0.0.1:1111", "http://127.0.0.1:2222/mcp")
+	text, err := fillConfig("127.0.0.1:0", "http://127.0.0.1:1111", atURL("http://127.0.0.1:2222/mcp"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,6 +57,27 @@ func TestFillConfig(t *testing.T) {
 		if strings.Contains(text, example) {
 			t.Errorf("config still holds %q", example)
 		}
+	}
+}
+
+// The configuration of --transport stdio is valid too, and holds no address of the
+// document server's.
+func TestFillConfigWithCommand(t *testing.T) {
+	command := []string{"/some where/scenarios", "record", `a"b: {c}`}
+	text, err := fillConfig("127.0.0.1:0", "http://127.0.0.1:1111", startedBy(command))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := config.Parse("sidecar.yaml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if problems := cfg.Validate(); len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	docs := cfg.Upstreams["docs"]
+	if !slices.Equal(docs.Command, command) || docs.URL != "" || !docs.Shared || docs.Credential.Kind != config.CredentialEnv || docs.Credential.File != serviceFile {
+		t.Errorf("%+v", docs)
 	}
 }
 

@@ -124,10 +124,16 @@ func (l *lab) startDirect(ctx context.Context) error {
 		l.lookAtFakes(&l.direct)
 		return nil
 	}
-	if err := l.startServer(ctx, &l.direct, "docserver-direct"); err != nil {
+	if l.options.transport == overStdio {
+		command, err := l.pipedServer(&l.direct, "docserver-direct")
+		l.direct.command = command
 		return err
 	}
-	l.direct.url = l.direct.recorder.url
+	r, err := l.startServer(ctx, &l.direct, "docserver-direct")
+	if err != nil {
+		return err
+	}
+	l.direct.url = r.url
 	return nil
 }
 
@@ -139,11 +145,14 @@ func (l *lab) startProxied(ctx context.Context) error {
 		l.lookAtFakes(&l.proxied)
 		return nil
 	}
-	err := l.startServer(ctx, &l.proxied, "docserver-behind", "--service-token-file", l.folder.path(serviceFile))
+	if l.options.transport == overStdio {
+		return l.pipeProxied()
+	}
+	r, err := l.startServer(ctx, &l.proxied, "docserver-behind", l.serviceToken()...)
 	if err != nil {
 		return err
 	}
-	if err := l.folder.config(anyPort, l.issuerURL, l.proxied.recorder.url); err != nil {
+	if err := l.folder.config(anyPort, l.issuerURL, atURL(r.url)); err != nil {
 		return err
 	}
 	p, err := l.start(ctx, "mcp-sidecar", "mcp-sidecar", "serve", "-c", l.folder.path(configFile))
@@ -165,30 +174,42 @@ func (l *lab) lookAtFakes(c *column) {
 	l.say("warning: without --fakes, the ssrf scenario may make %s call real hosts; see --prepare", c.url)
 }
 
+// serviceToken makes a document server accept the sidecar only.
+func (l *lab) serviceToken() []string {
+	return []string{"--service-token-file", l.folder.path(serviceFile)}
+}
+
+// equip gives c the sensors around a document server, and returns the arguments
+// that the server then needs.
+func (l *lab) equip(c *column, name string) ([]string, error) {
+	c.fakes, c.scratch = l.fakes, l.folder.path(name+"-home")
+	return []string{"--reset", "--exec", "shell", "--scratch", c.scratch,
+		"--hosts", l.folder.path(hostsFile), "--ca-file", l.folder.path(caFile)}, placeCanary(c.scratch)
+}
+
 // startServer starts a document server with a recorder in front of it, and gives
 // c all its sensors.
-func (l *lab) startServer(ctx context.Context, c *column, name string, args ...string) error {
-	c.fakes, c.scratch = l.fakes, l.folder.path(name+"-home")
-	if err := placeCanary(c.scratch); err != nil {
-		return err
-	}
-	args = append(args, "--listen", anyPort, "--reset", "--exec", "shell", "--scratch", c.scratch,
-		"--hosts", l.folder.path(hostsFile), "--ca-file", l.folder.path(caFile))
-	p, err := l.start(ctx, name, "docserver", args...)
+func (l *lab) startServer(ctx context.Context, c *column, name string, args ...string) (*recorder, error) {
+	more, err := l.equip(c, name)
 	if err != nil {
-		return err
+		return nil, err
+	}
+	p, err := l.start(ctx, name, "docserver", append(append(args, "--listen", anyPort), more...)...)
+	if err != nil {
+		return nil, err
 	}
 	target, err := url.Parse(p.url)
 	if err != nil {
-		return fmt.Errorf("%s listens on %q: %w", name, p.url, err)
+		return nil, fmt.Errorf("%s listens on %q: %w", name, p.url, err)
 	}
 	ln, err := listen(ctx, anyPort)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	c.recorder = startRecorder(ln, target)
-	l.closers = append(l.closers, c.recorder.close)
-	return nil
+	r := startRecorder(ln, target)
+	c.recorder = r
+	l.closers = append(l.closers, r.close)
+	return r, nil
 }
 
 // start runs one of our programs until the lab closes.
@@ -229,8 +250,12 @@ func (l *lab) connect(ctx context.Context) error {
 	for _, c := range []*column{&l.direct, &l.proxied} {
 		c.tokens, c.users = tokens, make(map[string]*client)
 		l.closers = append(l.closers, c.close)
+		connect, err := l.connector(ctx, c)
+		if err != nil {
+			return fmt.Errorf("%s: %w\n%s", c.name, err, l.tails())
+		}
 		for _, row := range rows {
-			user, err := connect(ctx, c.url, l.options.revision, tokens[row.user])
+			user, err := connect(tokens[row.user])
 			if err != nil {
 				return l.unreachable(c, row.user, err)
 			}
@@ -238,6 +263,14 @@ func (l *lab) connect(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// connector returns what connects one user of c.
+func (l *lab) connector(ctx context.Context, c *column) (func(token string) (*client, error), error) {
+	if c.command != nil {
+		return l.onePipe(ctx, c)
+	}
+	return func(token string) (*client, error) { return connect(ctx, c.url, l.options.revision, token) }, nil
 }
 
 // unreachable tells a server of the user's that is down from one of ours that

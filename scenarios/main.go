@@ -7,8 +7,8 @@
 //	scenarios --only ssrf,consent
 //	scenarios --json
 //
-// All of it is real: the official SDK client, HTTP, separate processes, a shell
-// that deletes a folder. Every outside host is a fake on loopback, and the
+// All of it is real: the official SDK client, HTTP or stdio, separate processes, a
+// shell that deletes a folder. Every outside host is a fake on loopback, and the
 // document servers that the program starts dial nothing else. The table of
 // scenarios is in scenarios.go, each scenario in a file of its own.
 //
@@ -40,6 +40,9 @@ const (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	if len(os.Args) > 1 && os.Args[1] == tapeCommand {
+		os.Exit(recordStdio(ctx, os.Args[2:]))
+	}
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 

@@ -30,6 +30,12 @@ type options struct {
 // revisions are those that the demo can speak, the default first.
 var revisions = []string{"2026-07-28", "2025-11-25"}
 
+// Transports.
+const (
+	overHTTP  = "http"
+	overStdio = "stdio"
+)
+
 // anyPort lets the system choose a loopback port.
 const anyPort = "127.0.0.1:0"
 
@@ -43,7 +49,7 @@ func parseOptions(args []string, stdout io.Writer) (options, error) {
 		return nil
 	})
 	fs.BoolVar(&o.json, "json", false, "print one JSON document at the end in place of the text")
-	fs.StringVar(&o.transport, "transport", "http", "`HOW` the clients connect: http (stdio is not built yet)")
+	fs.StringVar(&o.transport, "transport", overHTTP, "`HOW` the clients connect: http, or stdio with all users on one pipe")
 	fs.StringVar(&o.revision, "revision", revisions[0], "MCP `REVISION` of the clients: "+strings.Join(revisions, ", "))
 	fs.StringVar(&o.direct, "direct", "", "use the naive server at `URL` that runs already")
 	fs.StringVar(&o.proxied, "proxied", "", "use the sidecar at `URL` that runs already")
@@ -97,10 +103,10 @@ func (o options) check() error {
 		}
 	}
 	switch {
-	case o.transport == "stdio":
-		return errors.New("--transport stdio: not built yet")
-	case o.transport != "http":
-		return fmt.Errorf("--transport %q: want http", o.transport)
+	case o.transport != overHTTP && o.transport != overStdio:
+		return fmt.Errorf("--transport %q: want http or stdio", o.transport)
+	case o.transport == overStdio && (o.direct != "" || o.proxied != "" || o.prepare):
+		return errors.New("--transport stdio starts its servers itself: it excludes --direct, --proxied and --prepare")
 	case !slices.Contains(revisions, o.revision):
 		return fmt.Errorf("--revision %q: want one of %s", o.revision, strings.Join(revisions, ", "))
 	case o.prepare && (o.work == "" || o.issuer == anyPort || o.fakes == anyPort || o.direct == "" || o.proxied == ""):

@@ -29,7 +29,7 @@ func TestExitCodes(t *testing.T) {
 	}{
 		{"unknown flag", []string{"--nonsense"}, exitUsage, "not defined"},
 		{"argument", []string{"auth"}, exitUsage, `unexpected argument "auth"`},
-		{"stdio", []string{"--transport", "stdio"}, exitUsage, "not built yet"},
+		{"stdio and a URL", []string{"--transport", "stdio", "--direct", "http://127.0.0.1:1/mcp"}, exitUsage, "excludes --direct"},
 		{"unknown transport", []string{"--transport", "smoke"}, exitUsage, `--transport "smoke"`},
 		{"unknown revision", []string{"--revision", "2024-11-05"}, exitUsage, "2026-07-28, 2025-11-25"},
 		{"unknown scenario", []string{"--only", "auth,astrology"}, exitUsage, `"astrology": no such scenario`},

@@ -114,17 +114,19 @@ func difference(want, got string) string {
 	return b.String()
 }
 
-// TestDemo: both revisions print the same, to the byte.
+// TestDemo: both revisions print the same over both transports, to the byte.
 func TestDemo(t *testing.T) {
 	needs(t, "mcp-sidecar")
-	for _, revision := range revisions {
-		t.Run(revision, func(t *testing.T) {
-			r := drive(t, "--revision", revision)
-			if r.code != exitOK {
-				t.Errorf("exit code %d, stderr:\n%s", r.code, r.stderr)
-			}
-			golden(t, "demo.golden", r.stdout)
-		})
+	for _, transport := range []string{overHTTP, overStdio} {
+		for _, revision := range revisions {
+			t.Run(transport+" "+revision, func(t *testing.T) {
+				r := drive(t, "--transport", transport, "--revision", revision)
+				if r.code != exitOK {
+					t.Errorf("exit code %d, stderr:\n%s", r.code, r.stderr)
+				}
+				golden(t, "demo.golden", r.stdout)
+			})
+		}
 	}
 }
 
@@ -258,7 +260,7 @@ func TestServersRunningAlready(t *testing.T) {
 	p := newPrepared(t)
 	direct := p.docserver(t, "docserver-direct")
 	behind := p.docserver(t, "docserver-behind", "--service-token-file", p.folder.path(serviceFile))
-	if err := p.folder.config(anyPort, "http://"+p.issuer, behind.url); err != nil {
+	if err := p.folder.config(anyPort, "http://"+p.issuer, atURL(behind.url)); err != nil {
 		t.Fatal(err)
 	}
 	sidecar := server(t, string(p.folder), "mcp-sidecar", "mcp-sidecar", "serve", "-c", p.folder.path(configFile))
