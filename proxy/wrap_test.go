@@ -83,6 +83,13 @@ func TestWrapExitCodes(t *testing.T) {
 	if err := os.WriteFile(bad, []byte("version: 2\nupstreams: { a: { url: \"http://127.0.0.1:9/mcp\" } }\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	script := func(text string) string {
+		file := filepath.Join(t.TempDir(), "script")
+		if err := os.WriteFile(file, []byte(text), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
 	token := filepath.Join(dir, "token")
 	if err := os.WriteFile(token, []byte("t\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -113,6 +120,8 @@ func TestWrapExitCodes(t *testing.T) {
 		{"no such command", nil, []string{"--", "no-such-command-anywhere"}, nil, 127, "no-such-command-anywhere", true},
 		{"no such file", nil, []string{"--", filepath.Join(dir, "none")}, nil, 127, "none", true},
 		{"no program", nil, []string{"--", plain}, nil, 126, "plain", true},
+		{"a program of no format", nil, []string{"--", script("no format\n")}, func(p *program) { p.say(sayInitialize) }, 126, "format", false},
+		{"a script whose interpreter is missing", nil, []string{"--", script("#!" + filepath.Join(dir, "none") + "\n")}, func(p *program) { p.say(sayInitialize) }, 127, "script", false},
 		{"a folder", nil, []string{"--", dir}, nil, 126, dir, false},
 		{"nothing to wrap", nil, nil, nil, 2, "wrap takes a command behind --", true},
 		{"nothing behind --", nil, []string{"--"}, nil, 2, "no command behind --", true},

@@ -1,14 +1,19 @@
 package sidecar
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"time"
 
 	"mcp-sidecar/proxy/backend"
 	"mcp-sidecar/proxy/config"
+	"mcp-sidecar/proxy/wire"
 )
 
 // buildChild makes the way to a server that the sidecar starts.
@@ -17,7 +22,7 @@ func (s *Sidecar) buildChild(name string, u config.Upstream) (upstream, error) {
 	if err != nil {
 		return nil, err
 	}
-	child, err := backend.NewStdio(backend.StdioOptions{
+	processes, err := backend.NewStdio(backend.StdioOptions{
 		Command: u.Command, Env: env, Shared: u.Shared,
 		MaxResult: int(s.cfg.Limits.Result), IdleTimeout: time.Duration(s.cfg.Limits.CallIdleTimeout),
 		Stderr: func(line string) { _, _ = fmt.Fprintf(s.opts.Stderr, "[%s] %s\n", name, s.scrub(line)) },
@@ -26,7 +31,25 @@ func (s *Sidecar) buildChild(name string, u config.Upstream) (upstream, error) {
 	if err != nil {
 		return nil, fmt.Errorf("upstreams.%s: %w", name, err)
 	}
-	return child, nil
+	return &child{Stdio: processes, failed: make(chan error, 1)}, nil
+}
+
+// child is a server that the sidecar starts.
+type child struct {
+	*backend.Stdio
+	failed chan error // why it could not be started
+}
+
+// Do implements [pipeline.Upstream].
+func (c *child) Do(ctx context.Context, x wire.Exchange, sink wire.Sink) error {
+	err := c.Stdio.Do(ctx, x, sink)
+	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrPermission) {
+		select {
+		case c.failed <- err:
+		default: // it is known already
+		}
+	}
+	return err
 }
 
 // childEnv is the whole environment of a child. Nothing of the sidecar's own

@@ -1,6 +1,7 @@
 package sidecar
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -18,48 +19,47 @@ type ServerEnded struct{ Code int }
 
 func (e *ServerEnded) Error() string { return fmt.Sprintf("the server has ended with code %d", e.Code) }
 
-// process is an upstream that the sidecar starts itself.
-type process interface {
-	// Done is closed when the process has ended by itself.
-	Done() <-chan struct{}
-	// Exit returns the code with which it did.
-	Exit() (code int, ok bool)
-}
-
 // ServePipe answers one client on in and out until it is done, ctx ends, or the
-// server that the sidecar started ends by itself: then the error is a
-// *ServerEnded. It takes the place of Listen and Serve, and needs exactly one
-// upstream.
+// server that the sidecar starts ends by itself: then the error is a *ServerEnded.
+// When the server cannot be started it wraps exec.ErrNotFound or fs.ErrPermission.
+// ServePipe takes the place of Listen and Serve, and needs exactly one upstream.
 func (s *Sidecar) ServePipe(ctx context.Context, in io.Reader, out io.Writer) error {
 	e := s.endpoints[0]
-	child, ok := e.upstream.(process)
+	c, ok := e.upstream.(*child)
 	if !ok {
 		return s.pipe(e).Serve(ctx, in, out)
 	}
-	if err := e.upstream.Ready(ctx); err != nil {
+	err := c.Ready(ctx)
+	if err == nil {
+		err = c.during(ctx, func(ctx context.Context) error { return s.pipe(e).Serve(ctx, in, out) })
+	}
+	if err != nil {
 		return fmt.Errorf("upstreams.%s: %w", e.name, err)
 	}
+	return nil
+}
+
+// during runs serve, which ends with the child, as its client would see it without
+// the sidecar in between. The child's end is the error then.
+func (c *child) during(ctx context.Context, serve func(context.Context) error) error {
 	ctx, leave := context.WithCancel(ctx)
 	defer leave()
-	gone := make(chan struct{})
+	end := make(chan error, 1)
 	go func() {
-		defer close(gone)
+		defer leave()
 		select {
-		case <-child.Done():
-			leave() // as the client would see it without us in between
+		case <-c.Done():
+			code, _ := c.Exit()
+			end <- &ServerEnded{code}
+		case err := <-c.failed:
+			end <- err
 		case <-ctx.Done():
+			end <- nil
 		}
 	}()
-	err := s.pipe(e).Serve(ctx, in, out)
+	err := serve(ctx)
 	leave()
-	<-gone
-	select {
-	case <-child.Done():
-		code, _ := child.Exit()
-		return &ServerEnded{code}
-	default:
-		return err
-	}
+	return cmp.Or(<-end, err)
 }
 
 func (s *Sidecar) pipe(e *endpoint) *front.Stdio {
