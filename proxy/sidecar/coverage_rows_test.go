@@ -194,6 +194,6 @@ var coverageRows = []fixture{
 	notice("notifications/tasks/status", "status message", `{"taskId":"task-1","status":"working","statusMessage":"@"}`),
 	notice("notifications/tasks", "status message", `{"taskId":"task-1","status":"working","statusMessage":"@"}`),
 	notice("notifications/tasks", "text block of its result", `{"taskId":"task-1","status":"completed","result":{"content":[{"type":"text","text":"@"}]}}`),
-	notice("notifications/subscriptions/acknowledged", "any member", `{"notifications":{},"note":"@"}`),
+	notice("notifications/subscriptions/acknowledged", "any member", `{"_meta":{"io.modelcontextprotocol/subscriptionId":$ID},"notifications":{},"note":"@"}`),
 	notice("notifications/com.example/tick", "any text", `{"a":["@"],"n":1.0}`),
 }

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"mcp-sidecar/proxy/audit"
 )
 
 var update = flag.Bool("update", false, "rewrite docs/coverage.md")
@@ -26,6 +28,7 @@ type carrier struct {
 	carry func(v *coverage, rev string, f fixture, messages []string) string
 	// without says why a message of f cannot come this way, or is empty.
 	without func(rev string, f fixture) string
+	stdio   bool // on both sides
 }
 
 // Why a cell has no fixture.
@@ -36,24 +39,39 @@ const (
 )
 
 var carriers = []carrier{
-	{"JSON", (*coverage).asJSON, func(_ string, f fixture) string {
+	{name: "JSON", carry: (*coverage).asJSON, without: func(_ string, f fixture) string {
 		if !f.isAnswer() {
 			return oneResponse
 		}
 		return ""
 	}},
-	{"SSE", (*coverage).asStream, func(_ string, f fixture) string {
+	{name: "SSE", carry: (*coverage).asStream, without: func(_ string, f fixture) string {
 		if f.method == "notifications/subscriptions/acknowledged" {
 			return otherStream
 		}
 		return ""
 	}},
-	{"listening", (*coverage).listening, func(rev string, f fixture) string {
+	{name: "listening", carry: (*coverage).listening, without: func(rev string, f fixture) string {
 		if f.method == "notifications/progress" || f.isAnswer() && (rev == modern || f.method == "initialize") {
 			return otherStream
 		}
 		return ""
 	}},
+	{name: "stdio", carry: (*coverage).overStdio, without: func(string, fixture) string { return "" }, stdio: true},
+}
+
+// hosts are the rigs that the carriers need.
+func hosts(t *testing.T, preset string) func(c carrier, rev string) *coverage {
+	http, pipes := newCoverage(t, preset), map[string]*coverage{}
+	for _, rev := range bothRevisions {
+		pipes[rev] = newStdioCoverage(t, preset, rev)
+	}
+	return func(c carrier, rev string) *coverage {
+		if c.stdio {
+			return pipes[rev]
+		}
+		return http
+	}
 }
 
 func (f fixture) isAnswer() bool {
@@ -63,21 +81,29 @@ func (f fixture) isAnswer() bool {
 // coverage is a rig whose upstream sends what a fixture plants.
 type coverage struct {
 	*rig
+	preset  string
 	session string // of the old revision
 	ids     int    // given out so far
+
+	pipe     *pipe // with stdio on both sides
+	child    *scripted
+	borrowed []audit.Event // records of another rig that stood in for this one
+}
+
+func coverageSetup(preset string) setup {
+	return setup{
+		preset: preset, policy: "p, role:admin, *, *, allow\ng, user:alice, role:admin\n", inventory: demoInventory,
+		extra: "methods: [com.example/count, notifications/com.example/tick]\n",
+	}
 }
 
 func newCoverage(t *testing.T, preset string) *coverage {
-	v := &coverage{rig: start(t, setup{
-		preset: preset, policy: "p, role:admin, *, *, allow\ng, user:alice, role:admin\n", inventory: demoInventory,
-		extra: "methods: [com.example/count, notifications/com.example/tick]\n",
-	})}
+	v := &coverage{preset: preset, rig: start(t, coverageSetup(preset))}
 	v.up.answerWith(v.reply(result(`"protocolVersion":"2025-11-25","capabilities":{}`), "initialize", ""))
-	g := v.do(request(legacy, v.token("alice"), "0", "initialize", strings.Replace(initParams, `"capabilities":{}`, `"capabilities":`+offered, 1)).with("Mcp-Protocol-Version"))
+	g := v.do(v.ask(legacy, "initialize", offeredParams, ""))
 	v.session = g.header.Get("Mcp-Session-Id")
-	for _, rev := range bothRevisions { // each task belongs to whom it was given
-		v.up.answerWith(jsonBody(response("$ID", map[string]string{legacy: `{"task":{"taskId":"task-1"}}`, modern: `{"resultType":"task","taskId":"task-1"}`}[rev])))
-		v.do(v.ask(rev, "tools/call", callParams, "update_document"))
+	for _, rev := range bothRevisions {
+		v.giveTask(rev)
 	}
 	return v
 }
@@ -85,12 +111,26 @@ func newCoverage(t *testing.T, preset string) *coverage {
 // offered are the capabilities of the client.
 const offered = `{"sampling":{},"elicitation":{},"roots":{},"tasks":{}}`
 
+var offeredParams = strings.Replace(initParams, `"capabilities":{}`, `"capabilities":`+offered, 1)
+
+// giveTask has a call become a task of alice's.
+func (v *coverage) giveTask(rev string) {
+	task := response("$ID", map[string]string{legacy: `{"task":{"taskId":"task-1"}}`, modern: `{"resultType":"task","taskId":"task-1"}`}[rev])
+	if v.pipe != nil {
+		v.child.answerWith("tools/call", task)
+		v.say(v.ask(rev, "tools/call", callParams, "update_document"))
+		return
+	}
+	v.up.answerWith(jsonBody(task))
+	v.do(v.ask(rev, "tools/call", callParams, "update_document"))
+}
+
 // ask is alice's request; it asks for progress under the token 7.
 func (v *coverage) ask(rev, method, params, name string) ask {
 	v.ids++
 	a := request(rev, v.token("alice"), fmt.Sprint(v.ids), method, params)
 	if rev == modern {
-		a.body = strings.Replace(a.body, `"_meta":{`, `"_meta":{"progressToken":7,`, 1)
+		a.body = strings.Replace(a.body, `"_meta":{`, `"_meta":{"progressToken":7,"io.modelcontextprotocol/logLevel":"debug",`, 1)
 		a.body = strings.Replace(a.body, `/clientCapabilities":{}`, `/clientCapabilities":`+offered, 1)
 		return a.with("Mcp-Name", headerOf(rev, name)...)
 	}
@@ -224,14 +264,24 @@ func (v *coverage) read(c carrier, rev string, f fixture, text string) (got stri
 	for _, m := range messages {
 		sent = append(sent, strings.ReplaceAll(m, "$ID", fmt.Sprint(v.ids)))
 	}
-	for _, e := range v.records() {
+	for _, e := range append(v.records(), v.borrowed...) {
 		labels = append(append(labels, e.Findings...), e.Would...)
 	}
+	v.borrowed = nil
 	if f.kind == "request" && strings.Contains(got, id) { // what is asked waits for an answer
-		v.up.answerWith(v.reply(nil, "none", ""))
-		v.do(post(rev, v.token("alice"), "", "", `{"jsonrpc":"2.0","id":"`+id+`","result":{}}`).in(v.session))
+		v.respond(rev, `{"jsonrpc":"2.0","id":"`+id+`","result":{}}`)
 	}
 	return got, sent, labels
+}
+
+// respond answers a request of the upstream's.
+func (v *coverage) respond(rev, response string) {
+	if v.pipe != nil {
+		_, _ = io.WriteString(v.pipe.in, response+"\n")
+		return
+	}
+	v.up.answerWith(v.reply(nil, "none", ""))
+	v.do(post(rev, v.token("alice"), "", "", response).in(v.session))
 }
 
 // judge returns what the sidecar does with f's content, in the words of the matrix.
@@ -323,7 +373,7 @@ type cells map[string]string
 // writes down what becomes of them. With -update it writes docs/coverage.md.
 func TestCoverage(t *testing.T) {
 	t.Parallel()
-	v, exists := newCoverage(t, "balanced"), revisionsOf(t)
+	at, exists := hosts(t, "balanced"), revisionsOf(t)
 	all := make([]cells, len(coverageRows))
 	for i, f := range coverageRows {
 		all[i] = cells{}
@@ -331,7 +381,7 @@ func TestCoverage(t *testing.T) {
 		for _, rev := range bothRevisions {
 			for _, c := range carriers {
 				t.Run(strings.Join([]string{f.kind, f.method, f.content, rev, c.name}, "/"), func(t *testing.T) {
-					cell := c.without(rev, f)
+					v, cell := at(c, rev), c.without(rev, f)
 					switch {
 					case !in[rev]:
 						if cell == "" {
@@ -367,7 +417,7 @@ func TestCoverage(t *testing.T) {
 // record says what would have been done.
 func TestCoverageObserved(t *testing.T) {
 	t.Parallel()
-	v, exists := newCoverage(t, "observe"), revisionsOf(t)
+	at, exists := hosts(t, "observe"), revisionsOf(t)
 	for _, f := range coverageRows {
 		in := exists(f)
 		for _, rev := range bothRevisions {
@@ -379,7 +429,7 @@ func TestCoverageObserved(t *testing.T) {
 					if f.bytes && text == order {
 						continue
 					}
-					got, sent, would := v.read(c, rev, f, text)
+					got, sent, would := at(c, rev).read(c, rev, f, text)
 					for _, m := range sent {
 						if !strings.Contains(got, m) || !slices.Contains(would, want) || slices.Contains(would, keyLabel) {
 							t.Errorf("%s of %s, %s, %s, %s: record %q, the client read\n%s\nthe upstream sent\n%s", f.kind, f.method, f.content, rev, c.name, would, got, m)

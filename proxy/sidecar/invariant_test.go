@@ -19,7 +19,12 @@ import (
 )
 
 // Nothing may be left running when a sidecar has been closed.
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && strings.HasPrefix(os.Args[1], childFlag) {
+		os.Exit(relayChild(strings.TrimPrefix(os.Args[1], childFlag)))
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // faulty is a resolver that fails in the worst way.
 type faulty struct{}
