@@ -25,6 +25,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -113,6 +114,7 @@ type bench struct {
 	sidecar    string // the program under test
 	everything string // the SDK's own conformance server
 	dir        string // removed at the end
+	port       string // where npm servers listen
 	verbose    bool
 }
 
@@ -137,11 +139,19 @@ func prepare(ctx context.Context, o options) (*bench, error) {
 	if err != nil {
 		return nil, err
 	}
+	addr, err := freeAddress(ctx)
+	if err != nil {
+		return nil, err
+	}
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, err
+	}
 	dir, err := os.MkdirTemp("", "conformance-")
 	if err != nil {
 		return nil, err
 	}
-	b := &bench{tools: t, dir: dir, verbose: o.verbose, sidecar: filepath.Join(dir, "mcp-sidecar"), everything: filepath.Join(dir, "everything-server")}
+	b := &bench{tools: t, dir: dir, port: port, verbose: o.verbose, sidecar: filepath.Join(dir, "mcp-sidecar"), everything: filepath.Join(dir, "everything-server")}
 	for program, pkg := range map[string]string{
 		b.sidecar: "mcp-sidecar/proxy",
 		// In the version of go.mod: the sidecar's tests use the same SDK.

@@ -101,7 +101,7 @@ func (t tools) check(ctx context.Context) error {
 func cacheFolder(withNode bool) (string, error) {
 	base, err := os.UserCacheDir()
 	if err != nil {
-		return "", err
+		base = os.TempDir() // a machine without a home
 	}
 	lock, err := pinned.ReadFile("npm/package-lock.json")
 	if err != nil {

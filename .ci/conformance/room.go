@@ -14,11 +14,8 @@ import (
 
 func (b *bench) preload() string { return filepath.Join(b.dir, "preload.mjs") }
 
-// Values of the environment of the servers.
-const (
-	awsKey   = "AKIAIOSFODNN7EXAMPLE"
-	httpPort = "39101" // one of get-env's answers
-)
+// awsKey is a secret in the servers' environment and files.
+const awsKey = "AKIAIOSFODNN7EXAMPLE"
 
 // room prepares the folder of one run and its environment. It has the same name
 // each time: servers print it.
@@ -49,7 +46,7 @@ func (b *bench) room() (dir string, env []string, err error) {
 			return "", nil, err
 		}
 	}
-	return dir, []string{"AWS_ACCESS_KEY_ID=" + awsKey, "HOME=" + dir, "MEMORY_FILE_PATH=" + filepath.Join(dir, "memory.json"), "PATH=" + os.Getenv("PATH"), "PORT=" + httpPort}, nil
+	return dir, []string{"AWS_ACCESS_KEY_ID=" + awsKey, "HOME=" + dir, "MEMORY_FILE_PATH=" + filepath.Join(dir, "memory.json"), "PATH=" + os.Getenv("PATH"), "PORT=" + b.port}, nil
 }
 
 // command is the program and arguments of a server.
@@ -61,15 +58,16 @@ func (b *bench) command(s npmServer, dir string, more ...string) []string {
 	return append(c, more...)
 }
 
-// startHTTP starts a server that listens at its one port.
+// startHTTP starts a server that listens at the port of its environment, which is
+// the same in each run: get-env says it.
 func (b *bench) startHTTP(ctx context.Context, s npmServer, dir string, env []string) (*server, error) {
 	command := b.command(s, dir, "streamableHttp")
 	p, err := b.launch(ctx, s.name, func(c *exec.Cmd) error { c.Env = env; return nil }, command[0], command[1:]...)
 	if err != nil {
 		return nil, err
 	}
-	up := &server{url: "http://127.0.0.1:" + httpPort + "/mcp", processes: []*process{p}}
-	if err := p.waitFor(ctx, "127.0.0.1:"+httpPort); err != nil {
+	up := &server{url: "http://127.0.0.1:" + b.port + "/mcp", processes: []*process{p}}
+	if err := p.waitFor(ctx, "127.0.0.1:"+b.port); err != nil {
 		up.stop()
 		return nil, err
 	}
