@@ -37,7 +37,7 @@ type heard struct {
 // client speaks to a server and writes down what it hears.
 type client struct {
 	link    link
-	ctx     context.Context //nolint:containedctx // one client lives as long as one run
+	ctx     context.Context // one client lives as long as one run
 	mu      sync.Mutex
 	heard   []heard
 	steps   map[string]string // by id

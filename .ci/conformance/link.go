@@ -75,7 +75,7 @@ type httpLink struct {
 	session string
 	streams sync.WaitGroup
 	cancel  context.CancelFunc
-	ctx     context.Context //nolint:containedctx // streams end with the link
+	ctx     context.Context // streams end with the link
 }
 
 // overHTTP connects c to url.

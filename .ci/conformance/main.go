@@ -70,7 +70,7 @@ func main() {
 	if err := run(ctx, o); err != nil {
 		fmt.Fprintln(os.Stderr, "conformance:", err)
 		cancel()
-		os.Exit(exitCode(err)) //nolint:gocritic // cancel has run
+		os.Exit(exitCode(err))
 	}
 }
 
