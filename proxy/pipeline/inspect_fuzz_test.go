@@ -100,10 +100,10 @@ func build(b *strings.Builder, plan []byte, depth int) []byte {
 	}
 	choice, plan := plan[0], plan[1:]
 	size := int(choice>>4) % 5
-	switch {
-	case choice%4 == 0:
+	switch choice % 4 {
+	case 0:
 		b.WriteString(quoted(pieceTexts[int(choice/4)%len(pieceTexts)]))
-	case choice%4 == 1:
+	case 1:
 		b.WriteByte('[')
 		for i := range size {
 			if i > 0 {

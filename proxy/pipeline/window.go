@@ -136,7 +136,7 @@ func (l *leaf) open() int {
 		return open
 	}
 	for _, found := range l.found {
-		if n := len(found); n > 0 && strings.IndexAny(v[found[n-1].End:], " \t\r\n") < 0 {
+		if n := len(found); n > 0 && !strings.ContainsAny(v[found[n-1].End:], " \t\r\n") {
 			open = min(open, found[n-1].Start)
 		}
 	}

@@ -170,15 +170,15 @@ func (v *coverage) say(a ask) string {
 // overStdio has the messages come from a child to a client on a pipe.
 func (v *coverage) overStdio(rev string, f fixture, messages []string) string {
 	method, params, name := f.asked()
-	switch {
-	case f.method == "initialize": // opens a pipe, so that each needs one of its own
+	switch f.method {
+	case "initialize": // opens a pipe, so that each needs one of its own
 		fresh := unopened(v.t.(*testing.T), v.preset)
 		fresh.ids = v.ids
 		fresh.child.answerWith(method, messages...)
 		got := fresh.say(fresh.ask(rev, method, params, name))
 		v.ids, v.borrowed = fresh.ids, append(v.borrowed, fresh.records()...)
 		return got
-	case f.method == "notifications/subscriptions/acknowledged":
+	case "notifications/subscriptions/acknowledged":
 		method, params = "subscriptions/listen", `"notifications":{}`
 	}
 	if !f.isAnswer() {
