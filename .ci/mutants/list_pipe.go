@@ -39,5 +39,6 @@ var pipeMutants = []mutant{
 	{name: "wrap: stderr blocks", file: "proxy/cli/wrap.go", old: "\tio.Err = stderr\n", new: "", pkgs: childTests, run: "UnreadStderr"},
 	{name: "wrap: a closed stderr kills", file: "proxy/cli/wrap.go", old: "\tsignal.Notify(broken, syscall.SIGPIPE)\n", new: "\tsignal.Notify(broken, syscall.SIGHUP)\n", pkgs: childTests, run: "UnreadStderr|ClosedStdout"},
 	{name: "wrap: two tokens", file: "proxy/cli/wrap.go", old: `if !o.Token.Empty() && o.TokenFile != "" {`, new: "if false {", pkgs: childTests, run: "ExitCodes"},
-	{name: "wrap: a server that ends is not noticed", file: "proxy/sidecar/pipe.go", old: "\t\t\tleave() // as", new: "\t\t\t_ = leave // as", pkgs: childTests, run: "ExitCodes"},
+	{name: "wrap: a server that ends is not noticed", file: "proxy/sidecar/pipe.go", old: "\t\tcase <-c.Done():\n", new: "\t\tcase <-make(chan struct{}):\n", pkgs: childTests, run: "ExitCodes"},
+	{name: "wrap: a server that cannot be started is not noticed", file: "proxy/sidecar/pipe.go", old: "\t\tcase err := <-c.failed:\n", new: "\t\tcase err := <-make(chan error):\n", pkgs: childTests, run: "ExitCodes"},
 }
