@@ -81,10 +81,12 @@ func sidecarThatDies() int {
 	return 1
 }
 
-// scripted answers each initialize as its params.answer says: with an error, with
-// something broken, or once notifications/answer has come.
+// scripted answers each initialize as its params.answer says: with a result, with an
+// error, with something broken, or, once notifications/answer has come, with one
+// of the first two.
 func scripted() int {
 	in := bufio.NewScanner(os.Stdin)
+	const refusal = `,"error":{"code":-32602,"message":"unsupported"}}`
 	var late []string
 	for in.Scan() {
 		var c struct {
@@ -98,15 +100,20 @@ func scripted() int {
 		id := string(c.ID)
 		switch {
 		case c.Method == "notifications/answer":
-			for _, id := range late {
-				fmt.Println(`{"jsonrpc":"2.0","id":` + id + `,"result":{"late":true}}`)
+			for _, answer := range late {
+				fmt.Println(answer)
 			}
 		case c.Params.Answer == "error":
-			fmt.Println(`{"jsonrpc":"2.0","id":` + id + `,"error":{"code":-32602,"message":"unsupported"}}`)
+			fmt.Println(`{"jsonrpc":"2.0","id":` + id + refusal)
+		case c.Params.Answer == "result":
+			fmt.Println(`{"jsonrpc":"2.0","id":` + id + `,"result":{}}`)
 		case c.Params.Answer == "broken":
 			fmt.Println(`{"jsonrpc":"2.0","id":` + id + `}`)
 		case c.Params.Answer == "late":
-			late = append(late, id)
+			late = append(late, `{"jsonrpc":"2.0","id":`+id+`,"result":{"late":true}}`)
+			fmt.Println("noticed")
+		case c.Params.Answer == "late error":
+			late = append(late, `{"jsonrpc":"2.0","id":`+id+refusal)
 			fmt.Println("noticed")
 		}
 	}
@@ -121,7 +128,7 @@ func scripted() int {
 //	await       a result as soon as a line with params.text has come
 //	seen        a result with every line that has come
 //	env         a result with its environment, folder and process ids
-//	spawn       starts a process that sleeps and holds the output open
+//	spawn       starts a process that holds the output open and ends for SIGKILL only
 //	huge        a result of params.size bytes, its id at the end if params.last
 //	stderr      prints params.lines to the standard error, then a result
 //	deaf        a result, and then reads no more
@@ -201,7 +208,7 @@ func (p *puppet) obey(c call) {
 		p.result(c, quoted(append(os.Environ(), "folder="+folder, fmt.Sprintf("pid=%d", os.Getpid()))))
 	case "spawn":
 		cmd := exec.Command(os.Args[0])
-		cmd.Env = []string{childMode + "=sleeper"}
+		cmd.Env = []string{childMode + "=stubborn"}
 		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 		_ = cmd.Start()
 		p.result(c, fmt.Sprint(cmd.Process.Pid))

@@ -134,33 +134,72 @@ func TestStdioQueueBounds(t *testing.T) {
 func TestStdioNothingIsLost(t *testing.T) {
 	s := children(t, "server", StdioOptions{})
 	id := open(t, s, "a")
-	took, release := make(chan struct{}), make(chan struct{})
-	ctx, cancel := context.WithCancel(t.Context())
-	over := make(chan error)
+	enough := errors.New("enough")
+	took, release, over := make(chan string, 1), make(chan struct{}), make(chan error)
 	go func() {
-		over <- s.Do(ctx, inSession(id, request("1", "hold", "")), sinkFunc(func(wire.Event) error {
-			took <- struct{}{}
+		over <- s.Do(t.Context(), inSession(id, request("1", "hold", "")), sinkFunc(func(ev wire.Event) error {
+			took <- string(ev.Data)
 			<-release
-			return nil
+			return enough
 		}))
 	}()
-	do(t, s, inSession(id, request("1", "await", `"text":"hold"`)))
+	own := inSession(id, request("1", "await", `"text":"hold"`))
+	own.Own = true
+	do(t, s, own)
 	say(t, s, id, loose(1), loose(2), loose(3))
-	<-took
-	cancel()
-	close(release)
-	seen := 1
-	for done := false; !done; {
-		select {
-		case <-took: // it may take more before it sees that it is over
-			seen++
-		case <-over:
-			done = true
-		}
+	if got := <-took; got != loose(1) {
+		t.Errorf("%s", got)
 	}
-	sink := do(t, s, inSession(id, request("1", "env", "")))
-	if got := sink.events[:len(sink.events)-1]; seen+len(got) != 3 || len(got) > 0 && got[len(got)-1] != loose(3) {
-		t.Errorf("%d were seen, then %q", seen, got)
+	close(release)
+	if err := <-over; !errors.Is(err, enough) {
+		t.Errorf("%v", err)
+	}
+	if sink := do(t, s, inSession(id, request("1", "env", ""))); len(sink.events) != 3 || sink.events[0] != loose(2) || sink.events[1] != loose(3) {
+		t.Errorf("%q", sink.events)
+	}
+}
+
+// An error that names no request is for the only one that is open, and for nobody
+// where there are several, or several clients.
+func TestStdioErrorWithoutID(t *testing.T) {
+	const anonymous = `{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"m"}}`
+	for _, row := range []struct {
+		name   string
+		shared bool
+		both   bool
+		fails  bool
+	}{
+		{"one request", false, false, true},
+		{"two", false, true, false},
+		{"one, but two clients", true, false, false},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			s := children(t, "server", StdioOptions{Shared: row.shared})
+			held := start(t, s, statelessly("a", request("7", "hold", "")))
+			seenAfter(t, s, "a", "hold", 1)
+			if row.both {
+				other := start(t, s, statelessly("a", request("8", "hold", `"other":1`)))
+				seenAfter(t, s, "a", `"other"`, 1)
+				defer func() { other.cancel(); _ = other.end() }()
+			}
+			who := "a"
+			if row.shared {
+				who = "b"
+			}
+			do(t, s, statelessly(who, notification("notifications/say", lines(anonymous))))
+			if !row.fails {
+				do(t, s, statelessly(who, request("1", "seen", ""))) // it has been read
+				held.cancel()
+				if err := held.end(); !errors.Is(err, context.Canceled) {
+					t.Errorf("%v", err)
+				}
+				return
+			}
+			held.want("reply 400 false", strings.Replace(anonymous, "null", "7", 1))
+			if err := held.end(); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 
@@ -432,118 +471,4 @@ func TestStdioSlowClient(t *testing.T) {
 			t.Errorf("%d messages, %v", n.Load(), err)
 		}
 	})
-}
-
-func TestStdioTooLarge(t *testing.T) {
-	const limit = 100_000
-	overhead := len(`{"jsonrpc":"2.0","id":1,"result":{"text":""}}`)
-	for _, row := range []struct {
-		name  string
-		size  int
-		last  bool
-		fails bool
-	}{
-		{"at the limit", limit - overhead, false, false},
-		{"above", limit - overhead + 1, false, true},
-		{"far above", 10 * limit, false, true},
-		{"above, its id at the end", limit - overhead + 1, true, true},
-		{"far above, its id at the end", 10 * limit, true, true},
-	} {
-		t.Run(row.name, func(t *testing.T) {
-			s := children(t, "server", StdioOptions{MaxResult: limit, Shared: true})
-			huge := statelessly("a", request("1", "huge", fmt.Sprintf(`"size":%d,"last":%v`, row.size, row.last)))
-			sink := &taker{}
-			err := s.Do(t.Context(), huge, sink)
-			if row.fails != errors.Is(err, ErrTooLarge) || row.fails != (err != nil) || row.fails != (sink.replies == 0) {
-				t.Errorf("%v, %+v", err, sink.reply)
-			}
-			// Others do not notice.
-			held := start(t, s, statelessly("b", request("1", "hold", "")))
-			seenAfter(t, s, "c", "hold", 1)
-			_ = s.Do(t.Context(), huge, &taker{})
-			do(t, s, statelessly("b", request("1", "env", "")))
-			held.cancel()
-			if err := held.end(); !errors.Is(err, context.Canceled) {
-				t.Errorf("another's request ended with %v", err)
-			}
-		})
-	}
-}
-
-// A line that does not say what it answers may answer whatever is open.
-func TestStdioTooLargeForAll(t *testing.T) {
-	s := children(t, "server", StdioOptions{MaxResult: 10_000})
-	id := open(t, s, "a")
-	one, two := start(t, s, inSession(id, request("1", "hold", ""))), start(t, s, inSession(id, request("2", "hold", "")))
-	for n := 0; n < 2; {
-		n = strings.Count(strings.Join(lists(t, do(t, s, inSession(id, request("1", "seen", "")))), "\n"), `"hold"`)
-	}
-	do(t, s, inSession(id, notification("notifications/say", lines(`{"text":"`+strings.Repeat("x", 20_000)+`","id":{},"x":1}`))))
-	for _, f := range []*stream{one, two} {
-		if err := f.end(); !errors.Is(err, ErrTooLarge) {
-			t.Errorf("%v", err)
-		}
-	}
-	do(t, s, inSession(id, request("1", "env", ""))) // the child is still of use
-}
-
-// 64 MB that are refused do not cost 64 MB.
-func TestStdioTooLargeMemory(t *testing.T) {
-	const limit = 4 << 20
-	s := children(t, "server", StdioOptions{MaxResult: limit})
-	do(t, s, statelessly("a", request("1", "env", "")))
-	for _, last := range []bool{false, true} {
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		if err := s.Do(t.Context(), statelessly("a", request("1", "huge", fmt.Sprintf(`"size":%d,"last":%v`, 64<<20, last))), &taker{}); !errors.Is(err, ErrTooLarge) {
-			t.Fatal(err)
-		}
-		do(t, s, statelessly("a", request("1", "env", ""))) // the whole line has been read
-		runtime.ReadMemStats(&after)
-		if spent := after.TotalAlloc - before.TotalAlloc; spent > 2*limit {
-			t.Errorf("%d bytes were allocated for a limit of %d", spent, limit)
-		}
-	}
-}
-
-// A response that is no JSON-RPC message ends its request at once.
-func TestStdioMalformed(t *testing.T) {
-	for name, line := range map[string]string{
-		"no version":           `{"id":$ID,"result":{}}`,
-		"result and error":     `{"jsonrpc":"2.0","id":$ID,"result":{},"error":{}}`,
-		"duplicate member":     `{"jsonrpc":"2.0","id":$ID,"result":{"a":1,"a":2}}`,
-		"its id at the end":    `{"result":{"a":1,"a":2},"jsonrpc":"2.0","id":$ID}`,
-		"its id in the middle": `{"result":{"a":1,"a":2},"id":$ID,"jsonrpc":"2.0"}`,
-	} {
-		t.Run(name, func(t *testing.T) {
-			s := children(t, "server", StdioOptions{})
-			if err := s.Do(t.Context(), statelessly("a", request("1", "say", lines(line))), &taker{}); !errors.Is(err, errBroken) {
-				t.Errorf("%v", err)
-			}
-			do(t, s, statelessly("a", request("1", "env", "")))
-		})
-	}
-}
-
-// What a string holds is not taken for the message's id.
-func TestIDFrom(t *testing.T) {
-	for _, row := range []struct {
-		name, head, tail string
-		id               int64
-		ok               bool
-	}{
-		{"in front", `{"jsonrpc":"2.0","id":7,"result":{"te`, "", 7, true},
-		{"at the end", `{"result":{"te`, `xt":""},"jsonrpc":"2.0","id":7}`, 7, true},
-		{"at the end, spaced", `{"result":{"te`, `xt":""} , "id" : 7 }  `, 7, true},
-		{"before the version", `{"result":{"te`, `xt":""},"id":7,"jsonrpc":"2.0"}`, 7, true},
-		{"of something inside", `{"result":{"te`, `xt":"","id":7}}`, 0, false},
-		{"in a string", `{"result":{"te`, `xt":",\"id\":7}`, 0, false},
-		{"a string", `{"result":{"te`, `xt":""},"id":"7"}`, 0, false},
-		{"none", `{"method":"x","params":{"te`, `xt":""}}`, 0, false},
-		{"of something inside, in front", `{"result":{"id":7,"te`, `xt":""}}`, 0, false},
-	} {
-		if id, ok := idFrom([]byte(row.head), []byte(row.tail)); id != row.id || ok != row.ok {
-			t.Errorf("%s: %d %v", row.name, id, ok)
-		}
-	}
 }

@@ -198,18 +198,32 @@ func TestStdioDone(t *testing.T) {
 	})
 }
 
-// What a child says before it ends is heard.
+// What a child says before it ends is heard, also by those who were held up.
 func TestStdioLastWords(t *testing.T) {
 	s := children(t, "server", StdioOptions{})
+	s.bounds.grace = time.Minute // is not used up
 	held := start(t, s, statelessly("a", request(`"h"`, "hold", "")))
 	at := numberOf(seenAfter(t, s, "a", "hold", 1), "hold")
-	_, err := doErr(t, s, statelessly("a", request("1", "say", lines(`{"jsonrpc":"2.0","id":`+at+`,"result":{"text":"`+strings.Repeat("x", 100_000)+`"}}`)+`,"then":"die"`)))
-	if !errors.Is(err, ErrTransport) {
-		t.Errorf("%v", err)
-	}
-	held.want("reply 200 false", `{"jsonrpc":"2.0","id":"h","result":{"text":"`+strings.Repeat("x", 100_000)+`"}}`)
+	progress := `{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":$TOKEN}}`
+	all := append(slices.Repeat([]string{progress}, maxWaiting+5), `{"jsonrpc":"2.0","id":`+at+`,"result":{}}`)
+	release, over := make(chan struct{}), make(chan error)
+	go func() {
+		over <- s.Do(t.Context(), statelessly("a", request("1", "say", lines(all...)+`,"then":"die","_meta":{"progressToken":1}`)), sinkFunc(func(wire.Event) error {
+			<-release
+			return nil
+		}))
+	}()
+	s.mu.Lock()
+	c := s.parties[ownerKey("a")].child
+	s.mu.Unlock()
+	<-c.proc.exited
+	close(release)
+	held.want("reply 200 false", `{"jsonrpc":"2.0","id":"h","result":{}}`)
 	if err := held.end(); err != nil {
 		t.Error(err)
+	}
+	if err := <-over; !errors.Is(err, ErrTransport) {
+		t.Errorf("%v", err)
 	}
 }
 
@@ -321,6 +335,9 @@ func TestStdioGroup(t *testing.T) {
 				t.Fatal(err)
 			}
 			pids = append(pids, pid)
+			for ready := false; !ready; { // to ignore SIGTERM
+				ready = strings.Contains(do(t, s, inSession(id, request("1", "env", ""))).events[0], "notifications/ready")
+			}
 			for _, pid := range pids {
 				if !alive(pid) {
 					t.Fatalf("process %d does not run", pid)

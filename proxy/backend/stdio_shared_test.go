@@ -93,6 +93,27 @@ func TestStdioSharedRefusal(t *testing.T) {
 	}
 }
 
+// Who waits for another's initialize does not get its refusal.
+func TestStdioSharedRefusalIsItsOwn(t *testing.T) {
+	s := children(t, "scripted", StdioOptions{Shared: true})
+	first := start(t, s, initialize("1", `"answer":"late error"`))
+	for s.Stats().Noise == 0 { // until the child has it
+		runtime.Gosched()
+	}
+	second := start(t, s, initialize("2", `"answer":"result"`))
+	for n := 0; n < 2; { // until it waits, or is about to
+		s.mu.Lock()
+		n = len(s.parties)
+		s.mu.Unlock()
+	}
+	do(t, s, statelessly("b", notification("notifications/answer", "")))
+	first.want("reply 200 false", `{"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"unsupported"}}`)
+	second.want("reply 200 false", `{"jsonrpc":"2.0","id":2,"result":{}}`)
+	if err := errors.Join(first.end(), second.end()); err != nil {
+		t.Error(err)
+	}
+}
+
 func doErr(t *testing.T, s *Stdio, x wire.Exchange) (*taker, error) {
 	t.Helper()
 	sink := &taker{}

@@ -198,6 +198,7 @@ func TestStdioSink(t *testing.T) {
 func TestStdioSessions(t *testing.T) {
 	s := children(t, "server", StdioOptions{})
 	a, b := open(t, s, "o"), open(t, s, "o")
+	do(t, s, statelessly("o", request("1", "env", "")))
 	if a == b || len(a) < 26 {
 		t.Fatalf("session ids %q and %q", a, b)
 	}
@@ -267,17 +268,21 @@ func TestStdioInitializeFails(t *testing.T) {
 		sink taker
 		err  error
 	}{
-		"the sink refuses": {"server", taker{onEvent: stop}, stop},
-		"the child dies":   {"dies", taker{}, ErrTransport},
-		"closed output":    {"mute", taker{}, ErrTransport},
+		"the sink refuses":  {"server", taker{onEvent: stop}, stop},
+		"the child dies":    {"dies", taker{}, ErrTransport},
+		"closed output":     {"mute", taker{}, ErrTransport},
+		"the child refuses": {"scripted", taker{}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := children(t, row.kind, StdioOptions{})
 			s.bounds.grace = 50 * time.Millisecond
 			sink := row.sink
-			err := s.Do(t.Context(), wire.Exchange{Body: request("1", "initialize", ""), Owner: "a"}, &sink)
+			err := s.Do(t.Context(), wire.Exchange{Body: request("1", "initialize", `"answer":"error"`), Owner: "a"}, &sink)
 			if !errors.Is(err, row.err) {
 				t.Errorf("%v, want %v", err, row.err)
+			}
+			if err == nil && sink.reply != (wire.Reply{Status: 200}) {
+				t.Errorf("%+v", sink.reply)
 			}
 			s.mu.Lock()
 			defer s.mu.Unlock()

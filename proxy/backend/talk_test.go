@@ -62,6 +62,21 @@ func TestStderrRate(t *testing.T) {
 	}
 }
 
+// When nobody takes the lines, the child is still read.
+func TestStderrQueue(t *testing.T) {
+	c := newClock()
+	now := func() time.Time { c.advance(time.Minute); return c.Now() } // the rate is no limit
+	release := make(chan struct{})
+	var got []string
+	k := newTalk(func(line string) { <-release; got = append(got, line) }, now)
+	k.read(strings.NewReader(strings.Repeat("line\n", maxUnsaid+100)))
+	close(release)
+	k.close(time.Minute)
+	if len(got) < maxUnsaid || len(got) > maxUnsaid+1 {
+		t.Errorf("%d lines", len(got))
+	}
+}
+
 // What a consumer does harms neither the child nor the end.
 func TestStdioStderr(t *testing.T) {
 	t.Run("blocks", func(t *testing.T) {
