@@ -34,4 +34,18 @@ var lifeMutants = []mutant{
 	{name: "audit file: a rotation forgets the disk", file: "proxy/audit/reopen.go", old: "} else if err := w.file.Sync(); err != nil {", new: "} else if err := error(nil); err != nil {", pkgs: auditTests, run: "Reopen"},
 	{name: "audit file: a rotation finds what was lost", file: "proxy/audit/reopen.go", old: "\t\tw.lost = w.written\n", new: "", pkgs: auditTests, run: "Reopen"},
 	{name: "audit file: a rotation into nothing", file: "proxy/audit/reopen.go", old: "\t\t_ = f.Close()\n\t\treturn ErrClosed", new: "\t\tw.file = f\n\t\treturn nil", pkgs: auditTests, run: "Reopen"},
+
+	{name: "slow: a body that does not come is waited for", file: "proxy/front/http.go", old: "if errors.Is(err, io.EOF) {", new: "if err != nil || errors.Is(err, io.EOF) {", pkgs: sidecarTests, run: "Slow"},
+	{name: "slow: no time for a body", file: "proxy/front/http.go", old: "_ = rc.SetReadDeadline(time.Now().Add(h.opts.ClientTime))", new: "_ = rc", pkgs: sidecarTests, run: "Slow"},
+	{name: "slow: a body is waited for where there is none", file: "proxy/front/http.go", old: "if r.ContentLength != 0 {", new: "if true {", pkgs: sidecarTests, run: "Silent"},
+	{name: "slow: no time for an answer", file: "proxy/front/sink.go", old: "_ = s.rc.SetWriteDeadline(time.Now().Add(s.clientTime))", new: "_ = s.clientTime", pkgs: sidecarTests, run: "DoesNotRead"},
+	{name: "slow: silence is slowness", file: "proxy/front/sink.go", old: "\t\t_ = s.rc.SetWriteDeadline(time.Time{})\n", new: "", pkgs: sidecarTests, run: "DoesNotRead"},
+	{name: "slow: no time for a head", file: "proxy/sidecar/server.go", old: "ReadHeaderTimeout: min(headerTime, s.opts.ClientTime),", new: "", pkgs: sidecarTests, run: "Slow|Handshake"},
+	{name: "server: connections without end", file: "proxy/sidecar/server.go", old: "if open.Add(1) > limit {", new: "if open.Add(1) < 0 {", pkgs: sidecarTests, run: "ConnectionCap"},
+	{name: "server: ended connections count", file: "proxy/sidecar/server.go", old: "open.Add(-1)", new: "_ = limit", pkgs: sidecarTests, run: "ConnectionCap"},
+	{name: "server: streams without end", file: "proxy/sidecar/server.go", old: "\t\t\tMaxConcurrentStreams: maxStreams,\n", new: "\t\t\tMaxConcurrentStreams: 100 * maxStreams,\n", pkgs: sidecarTests, run: "StreamCap"},
+
+	{name: "life: waiting streams use up the drain", file: "proxy/sidecar/life.go", old: "\t\te.pipeline.Drain()\n", new: "\t\t_ = e\n", pkgs: sidecarTests, run: "Drain"},
+	{name: "life: calls in flight are cut", file: "proxy/sidecar/life.go", old: "if err := s.listener.server.Shutdown(ctx); err != nil {", new: "if err := s.listener.server.Close(); err != nil || ctx != nil {", pkgs: sidecarTests, run: "Drain"},
+	{name: "life: probes stay", file: "proxy/sidecar/life.go", old: "\ts.probes.close() // last, so that somebody can see what is going on\n", new: "", pkgs: sidecarTests, run: "Left"},
 }

@@ -5,6 +5,7 @@
 package front
 
 import (
+	"errors"
 	"io"
 	"mime"
 	"net/http"
@@ -16,12 +17,8 @@ import (
 	"mcp-sidecar/proxy/wire"
 )
 
-// Timeouts of one HTTP request. There is none for the whole of an answer, which
-// may be a stream.
-const (
-	readTime  = 30 * time.Second
-	writeTime = 30 * time.Second
-)
+// clientTime is the default of Options.ClientTime.
+const clientTime = 30 * time.Second
 
 // Options configure a Handler.
 type Options struct {
@@ -30,6 +27,10 @@ type Options struct {
 	Origins   []string // accepted Origin values
 	// MaxHeaders bounds the header block of a request, in bytes. Zero does not.
 	MaxHeaders int
+	// ClientTime is how long a client may take to send a body, and to accept each
+	// piece of an answer. There is no time for the whole of an answer, which may be
+	// a stream. Zero means 30 seconds.
+	ClientTime time.Duration
 }
 
 // Handler serves the MCP endpoints and their metadata documents.
@@ -42,6 +43,9 @@ type Handler struct {
 
 // NewHandler returns a handler for o.
 func NewHandler(o Options) *Handler {
+	if o.ClientTime == 0 {
+		o.ClientTime = clientTime
+	}
 	return &Handler{opts: o, routes: newRoutes(o.Endpoints), hosts: NewHosts(o.Hosts...), origins: set(o.Origins)}
 }
 
@@ -57,7 +61,7 @@ func set(values []string) map[string]bool {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rc := http.NewResponseController(w)
 	if r.ContentLength != 0 { // left in place, it would end a stream that has nothing to read
-		_ = rc.SetReadDeadline(time.Now().Add(readTime))
+		_ = rc.SetReadDeadline(time.Now().Add(h.opts.ClientTime))
 	}
 	path := routed(r)
 	if e := h.routes.endpoints[path]; e != nil {
@@ -65,7 +69,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	// A deadline outlives its request on the connection, so whoever writes sets one.
-	_ = rc.SetWriteDeadline(time.Now().Add(writeTime))
+	_ = rc.SetWriteDeadline(time.Now().Add(h.opts.ClientTime))
 	if document := h.routes.metadata[path]; document != nil {
 		document.ServeHTTP(w, r)
 		return
@@ -77,7 +81,7 @@ func (h *Handler) serveMCP(w http.ResponseWriter, r *http.Request, rc *http.Resp
 	refused := h.refusal(r)
 	h.share(w, r)
 	if refused == nil && isPreflight(r) {
-		_ = rc.SetWriteDeadline(time.Now().Add(writeTime))
+		_ = rc.SetWriteDeadline(time.Now().Add(h.opts.ClientTime))
 		answerPreflight(w, r)
 		return
 	}
@@ -94,7 +98,7 @@ func (h *Handler) serveMCP(w http.ResponseWriter, r *http.Request, rc *http.Resp
 		Verb:      verb(r.Method),
 		Refused:   refused,
 	}
-	e.Pipeline.Handle(r.Context(), c, &sink{w: w, rc: rc, in: in, metadata: e.MetadataURL})
+	e.Pipeline.Handle(r.Context(), c, &sink{w: w, rc: rc, in: in, clientTime: h.opts.ClientTime, metadata: e.MetadataURL})
 }
 
 func verb(method string) wire.Verb {
@@ -117,7 +121,7 @@ type body struct {
 
 func (b *body) Read(p []byte) (int, error) {
 	n, err := b.r.Read(p)
-	if err != nil {
+	if errors.Is(err, io.EOF) { // after any other error nobody must wait for the rest
 		b.read = true
 		_ = b.rc.SetReadDeadline(time.Time{})
 	}

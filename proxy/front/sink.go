@@ -25,10 +25,11 @@ const (
 // sink writes a call's answers. The first message decides between one JSON
 // document and a stream of events.
 type sink struct {
-	w        http.ResponseWriter
-	rc       *http.ResponseController
-	in       *body
-	metadata string
+	w          http.ResponseWriter
+	rc         *http.ResponseController
+	in         *body
+	clientTime time.Duration // for the client to accept what is written
+	metadata   string
 
 	mu        sync.Mutex // the timer writes too
 	streaming bool
@@ -45,7 +46,7 @@ func (s *sink) Open(atOnce bool) {
 	defer s.mu.Unlock()
 	if atOnce {
 		s.startStream()
-		_ = s.rc.Flush()
+		_ = s.flush()
 	}
 	if s.quiet == nil && !s.answered {
 		s.quiet = time.AfterFunc(s.patience(), s.comment)
@@ -67,8 +68,8 @@ func (s *sink) comment() {
 		return
 	}
 	s.startStream()
-	_ = s.rc.SetWriteDeadline(time.Now().Add(writeTime))
-	if _, err := s.w.Write([]byte(":\n\n")); err != nil || s.rc.Flush() != nil {
+	s.hurry()
+	if _, err := s.w.Write([]byte(":\n\n")); err != nil || s.flush() != nil {
 		return // a client that is gone ends the request itself
 	}
 	s.quiet.Reset(keepAlive)
@@ -85,7 +86,20 @@ func (s *sink) Event(ev wire.Event) error {
 	if err := s.writeEvent(ev); err != nil {
 		return err
 	}
-	return s.rc.Flush()
+	return s.flush()
+}
+
+// hurry begins the time in which a client has to accept what is written next.
+func (s *sink) hurry() { _ = s.rc.SetWriteDeadline(time.Now().Add(s.clientTime)) }
+
+// flush sends what has been written. Over HTTP/2 a deadline that is left in place
+// would end the stream although nothing waits to be written.
+func (s *sink) flush() error {
+	err := s.rc.Flush()
+	if err == nil {
+		_ = s.rc.SetWriteDeadline(time.Time{})
+	}
+	return err
 }
 
 func (s *sink) startStream() {
@@ -93,6 +107,7 @@ func (s *sink) startStream() {
 		return
 	}
 	s.streaming = true
+	s.hurry()
 	h := s.w.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-store")
@@ -101,7 +116,7 @@ func (s *sink) startStream() {
 }
 
 func (s *sink) writeEvent(ev wire.Event) error {
-	_ = s.rc.SetWriteDeadline(time.Now().Add(writeTime))
+	s.hurry()
 	if err := wire.WriteEvent(s.w, ev); err != nil {
 		return fmt.Errorf("write event: %w", err)
 	}
@@ -125,7 +140,7 @@ func (s *sink) Answer(a *pipeline.Answer) {
 		}
 		return
 	}
-	_ = s.rc.SetWriteDeadline(time.Now().Add(writeTime))
+	s.hurry()
 	h := s.w.Header()
 	if a.Outcome != pipeline.Allowed {
 		h.Del("Mcp-Session-Id") // the session that the call opened has ended with it

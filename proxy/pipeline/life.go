@@ -12,7 +12,6 @@ func New(o Options) *Pipeline {
 	o = o.withDefaults()
 	p := &Pipeline{opts: o, sessions: o.Shared.sessions, quota: &o.Shared.quota, seal: newSealer(o.SealKey, o.Now)}
 	p.inventories = inventories{make: func() *inventory { return newInventory(p.fetchTools, o.Now) }}
-	p.draining, p.drain = context.WithCancel(context.Background())
 	p.closing, p.close = context.WithCancel(context.Background())
 	p.draining, p.drain = context.WithCancel(p.closing)
 	p.idle.Go(p.expireSessions)

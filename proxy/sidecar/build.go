@@ -244,7 +244,7 @@ func (s *Sidecar) handler() http.Handler {
 	if public == "" {
 		public = s.listener.url()
 	}
-	o := front.Options{Hosts: slices.Clone(s.cfg.AllowedHosts), Origins: s.cfg.AllowedOrigins, MaxHeaders: int(s.cfg.Limits.Headers)}
+	o := front.Options{Hosts: slices.Clone(s.cfg.AllowedHosts), Origins: s.cfg.AllowedOrigins, MaxHeaders: int(s.cfg.Limits.Headers), ClientTime: s.opts.ClientTime}
 	if u, err := url.Parse(public); err == nil {
 		o.Hosts = append(o.Hosts, u.Host)
 	}

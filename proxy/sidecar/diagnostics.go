@@ -97,7 +97,7 @@ func (s *Sidecar) listenForProbes() error {
 	if s.probes, err = s.open(s.cfg.Diagnostics.Address(), maxProbes, overTLS); err != nil {
 		return fmt.Errorf("diagnostics.listen: %w", err)
 	}
-	s.probes.server.Handler = &diagnostics{hosts: front.NewHosts(s.cfg.AllowedHosts...), ready: s.readiness, timeout: s.opts.Patience}
+	s.probes.server.Handler = &diagnostics{hosts: front.NewHosts(s.cfg.AllowedHosts...), ready: s.readiness, timeout: s.opts.ClientTime}
 	return nil
 }
 
@@ -159,7 +159,7 @@ func (a *answered) ask(s *Sidecar, e *endpoint) bool {
 	}
 	// Not the probe's own context: a prober that gives up soon would never let a
 	// slow server answer.
-	ctx, cancel := context.WithTimeout(s.life, min(probeTime, s.opts.Patience))
+	ctx, cancel := context.WithTimeout(s.life, min(probeTime, s.opts.ClientTime))
 	defer cancel()
 	err := e.upstream.Ready(ctx)
 	a.asked, a.yes = now, err == nil

@@ -151,7 +151,7 @@ func TestReadinessOfSeveral(t *testing.T) {
 func TestSilentUpstreamIsNotReady(t *testing.T) {
 	t.Parallel()
 	gone := make(chan struct{})
-	r := start(t, setup{extra: withProbes, patience: 50 * time.Millisecond, upstream: func(_ http.ResponseWriter, req *http.Request) {
+	r := start(t, setup{extra: withProbes, clientTime: 50 * time.Millisecond, upstream: func(_ http.ResponseWriter, req *http.Request) {
 		<-req.Context().Done()
 		close(gone)
 	}})

@@ -68,7 +68,7 @@ type setup struct {
 	resolver   ssrf.Resolver
 	change     func(*config.Config)
 	transport  func(*http.Transport) // changes the clients' side
-	patience   time.Duration
+	clientTime time.Duration
 	drain      time.Duration
 	pipe       *pipe // serve this in place of a listener
 }
@@ -172,7 +172,7 @@ func start(t testing.TB, s setup) *rig {
 	if s.resolver == nil {
 		s.resolver = noNames{}
 	}
-	o := Options{Stderr: r.stderr, Resolver: s.resolver, Now: s.now, After: soon, Patience: s.patience, Drain: s.drain}
+	o := Options{Stderr: r.stderr, Resolver: s.resolver, Now: s.now, After: soon, ClientTime: s.clientTime, Drain: s.drain}
 	if s.pipe != nil {
 		o.TokenFile = s.pipe.tokenFile
 	}

@@ -46,7 +46,7 @@ func (s *Sidecar) open(address string, connections int64, overTLS *tls.Config) (
 	}
 	return &listener{Listener: l, overTLS: overTLS != nil, server: &http.Server{
 		TLSConfig:         overTLS,
-		ReadHeaderTimeout: min(headerTime, s.opts.Patience),
+		ReadHeaderTimeout: min(headerTime, s.opts.ClientTime),
 		IdleTimeout:       connectionIdle,
 		// The limit itself is front's, whose refusal has a JSON-RPC body; this one
 		// only keeps the rest bounded.
@@ -55,7 +55,7 @@ func (s *Sidecar) open(address string, connections int64, overTLS *tls.Config) (
 			MaxConcurrentStreams: maxStreams,
 			SendPingTimeout:      pingAfter,
 			PingTimeout:          headerTime,
-			WriteByteTimeout:     s.opts.Patience,
+			WriteByteTimeout:     s.opts.ClientTime,
 		},
 		ConnState: limitConnections(connections),
 		ErrorLog:  slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),

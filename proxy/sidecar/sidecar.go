@@ -39,9 +39,9 @@ type Options struct {
 	Now func() time.Time
 	// After runs a function later. Nil means the system's timer.
 	After func(time.Duration, func())
-	// Patience is how long a client may take to send a request, or to accept a
+	// ClientTime is how long a client may take to send a request, or to accept a
 	// piece of an answer. Zero means 30 seconds.
-	Patience time.Duration
+	ClientTime time.Duration
 	// Drain is how long calls in flight may take to finish at the end. Zero means
 	// 10 seconds.
 	Drain time.Duration
@@ -75,8 +75,8 @@ func New(cfg *config.Config, o Options) (*Sidecar, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	if o.Patience == 0 {
-		o.Patience = clientTime
+	if o.ClientTime == 0 {
+		o.ClientTime = clientTime
 	}
 	if o.Drain == 0 {
 		o.Drain = drainTime

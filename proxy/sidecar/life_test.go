@@ -1,0 +1,231 @@
+package sidecar
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+// busy is an upstream that answers calls when it is told to, and streams like
+// [streaming].
+type busy struct {
+	*streaming
+	arrived chan struct{}
+	release chan struct{}
+	once    sync.Once
+}
+
+func newBusy() *busy {
+	b := &busy{streaming: newStreaming(), arrived: make(chan struct{}, 64), release: make(chan struct{})}
+	b.call = func(w http.ResponseWriter, r *http.Request) {
+		b.arrived <- struct{}{}
+		select {
+		case <-b.release:
+			text("done")(w, r)
+		case <-r.Context().Done():
+		}
+	}
+	return b
+}
+
+func (b *busy) finish() { b.once.Do(func() { close(b.release) }) }
+
+// pending is a call whose answer is awaited.
+type pending struct {
+	status int
+	body   string
+	err    error
+}
+
+func (r *rig) begin(a ask) chan pending {
+	done := make(chan pending, 1)
+	go func() {
+		resp, err := r.send(context.Background(), a)
+		if err != nil {
+			done <- pending{err: err}
+			return
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		done <- pending{resp.StatusCode, string(body), err}
+	}()
+	return done
+}
+
+// TestDrain: streams on which a client only waits end at once and in good order,
+// nothing new is accepted, and what is in flight finishes, however long there
+// would be time.
+func TestDrain(t *testing.T) {
+	t.Parallel()
+	for _, version := range []int{0, 1, 2} {
+		t.Run(fmt.Sprintf("HTTP/%d", version), func(t *testing.T) {
+			t.Parallel()
+			up := newBusy()
+			t.Cleanup(up.finish)
+			s := setup{inventory: demoInventory, upstream: up.ServeHTTP, drain: time.Hour}
+			var r *rig
+			if version == 0 {
+				r = start(t, s)
+			} else {
+				r = startTLS(t, s, version, nil).rig
+			}
+			r.up.answerWith(up.ServeHTTP)
+			session := r.initialize("alice")
+			events, _ := r.listen(t, "alice", session, "")
+			call := r.begin(toolCall(legacy, r.token("alice"), "1", "update_document", `{"id":1}`).in(session))
+			<-up.arrived
+			r.cancel()
+			if ev, err := events.Next(); !errors.Is(err, io.EOF) {
+				t.Errorf("the stream goes on with %q, or does not end in order: %v", ev.Data, err)
+			}
+			r.eventually(func() bool {
+				conn, err := net.Dial("tcp", r.sidecar.listener.Addr().String())
+				if err == nil {
+					_ = conn.Close()
+				}
+				return err != nil
+			})
+			select {
+			case err := <-r.done:
+				t.Fatalf("Serve returns although a call is in flight: %v", err)
+			case p := <-call:
+				t.Fatalf("the call was cut: %+v", p)
+			default:
+			}
+			up.finish()
+			if p := <-call; p.err != nil || p.status != http.StatusOK || !strings.Contains(p.body, "done") {
+				t.Errorf("the call in flight: %+v", p)
+			}
+			r.stop()
+			kinds := map[string]string{}
+			for _, e := range r.records() {
+				if e.Phase == "outcome" {
+					kinds[e.Kind+" "+e.Method] = e.Outcome
+				}
+			}
+			if kinds["request tools/call"] != "allowed" || kinds["session-stream "] != "allowed" {
+				t.Errorf("records: %v", kinds)
+			}
+		})
+	}
+}
+
+// TestDrainEnds: a call that does not finish is cut when the time is over. It has
+// its record, and the end is still an orderly one.
+func TestDrainEnds(t *testing.T) {
+	t.Parallel()
+	for _, rev := range bothRevisions {
+		up := newBusy()
+		t.Cleanup(up.finish)
+		r := start(t, setup{inventory: demoInventory, upstream: up.ServeHTTP, drain: 20 * time.Millisecond})
+		call := r.begin(toolCall(rev, r.token("alice"), "1", "update_document", `{"id":1}`))
+		<-up.arrived
+		r.stop()
+		if p := <-call; p.err == nil && p.status == http.StatusOK {
+			t.Errorf("%s: %+v", rev, p)
+		}
+		if e := r.outcome(); e.Outcome == "allowed" || e.Method != "tools/call" {
+			t.Errorf("%s: record %+v", rev, e)
+		}
+		if !strings.Contains(r.stderr.String(), "calls were cut off by the shutdown") {
+			t.Errorf("%s: stderr lacks the reason:\n%s", rev, r.stderr)
+		}
+	}
+}
+
+// neglect uses a sidecar as badly as clients do: sessions that nobody ends,
+// streams that nobody reads, callers that vanish, calls that are in flight at the
+// end. It returns once everything has been taken down again.
+func neglect(t *testing.T, version int) {
+	up := newBusy()
+	defer up.finish()
+	s := setup{inventory: demoInventory, upstream: up.ServeHTTP, drain: 20 * time.Millisecond, extra: withProbes}
+	var r *rig
+	if version == 0 {
+		r = start(t, s)
+	} else {
+		r = startTLS(t, s, version, nil).rig
+	}
+	if code, body := r.probe(ReadyPath); code != http.StatusOK && code != http.StatusServiceUnavailable {
+		t.Errorf("%d %s", code, body)
+	}
+	for i := range 8 {
+		session := r.initialize("alice")
+		ctx, vanish := context.WithCancel(t.Context())
+		stream := r.open(ctx, getOf(r.token("alice"), session, ""))
+		if stream.StatusCode != http.StatusOK {
+			t.Fatalf("GET: %d", stream.StatusCode)
+		}
+		feed, _ := up.feed(i)
+		feed <- data("e", `{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}`)
+		call := r.begin(toolCall(bothRevisions[i%2], r.token("alice"), "1", "update_document", `{"id":1}`))
+		<-up.arrived
+		if i%4 == 0 {
+			vanish()
+		}
+		t.Cleanup(func() {
+			vanish()
+			_ = stream.Body.Close()
+			<-call
+		})
+	}
+	r.discard(toolCall(modern, "", "1", "update_document", `{"id":1}`))
+	if version == 0 {
+		conn := r.dial(t)
+		_, _ = io.WriteString(conn, "POST /mcp HTTP/1.1\r\nHost: "+conn.RemoteAddr().String()+"\r\nContent-Length: 100\r\n\r\n{")
+	}
+	r.stop()
+}
+
+// TestNothingIsLeft: when a sidecar has been closed, no goroutine and no
+// descriptor of it is left, however it was used. It does not run beside other
+// tests, which have goroutines and descriptors too.
+func TestNothingIsLeft(t *testing.T) {
+	for version := range 3 {
+		// The first one opens what the runtime keeps.
+		t.Run(fmt.Sprintf("first HTTP/%d", version), func(t *testing.T) { neglect(t, version) })
+		before, goroutines := descriptors(t), goleak.IgnoreCurrent()
+		t.Run(fmt.Sprintf("HTTP/%d", version), func(t *testing.T) { neglect(t, version) })
+		if err := goleak.Find(goroutines); err != nil {
+			t.Error(err)
+		}
+		after := descriptors(t)
+		for end := time.Now().Add(5 * time.Second); len(after) > len(before) && time.Now().Before(end); after = descriptors(t) {
+			runtime.Gosched() // what was closed may still be in use for a moment
+		}
+		if len(after) > len(before) {
+			t.Errorf("HTTP/%d: %d descriptors before, %d after:\n%s", version, len(before), len(after), strings.Join(after, "\n"))
+		}
+	}
+}
+
+// descriptors lists what the process has open, where the system says.
+func descriptors(t *testing.T) []string {
+	t.Helper()
+	const folder = "/proc/self/fd"
+	entries, err := os.ReadDir(folder)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var open []string
+	for _, e := range entries {
+		if target, err := os.Readlink(folder + "/" + e.Name()); err == nil { // not the folder itself, which is closed again
+			open = append(open, e.Name()+" "+target)
+		}
+	}
+	return open
+}
