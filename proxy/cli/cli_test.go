@@ -72,6 +72,8 @@ func TestExitCodes(t *testing.T) {
 	emptySecret := files(t, map[string]string{"sidecar.yaml": goodConfig, "policy.csv": goodPolicy, "service.token": " \n"})
 	twoSecrets := files(t, map[string]string{"sidecar.yaml": goodConfig, "policy.csv": goodPolicy, "service.token": "a\nb\n"})
 	bad := files(t, map[string]string{"sidecar.yaml": "version: 1\nlisten: 127.0.0.1:0\nupstraems: {}\n", "audit": ""})
+	const two = "version: 1\nupstreams: { docs: { url: http://127.0.0.1:9001/mcp }, fs: { url: http://127.0.0.1:9002/mcp } }\n"
+	several := files(t, map[string]string{"sidecar.yaml": two, "merged.yaml": two + "merge: true\n"})
 	upstream := "http://127.0.0.1:9001/mcp"
 	for _, row := range []struct {
 		name string
@@ -102,6 +104,8 @@ func TestExitCodes(t *testing.T) {
 		{"secret is missing", []string{"serve", "-c", filepath.Join(noSecret, "sidecar.yaml")}, ExitConfig, "service.token"},
 		{"secret is empty", []string{"serve", "-c", filepath.Join(emptySecret, "sidecar.yaml")}, ExitConfig, "must hold one line"},
 		{"secret has two lines", []string{"serve", "-c", filepath.Join(twoSecrets, "sidecar.yaml")}, ExitConfig, "must hold one line"},
+		{"wrap several", []string{"wrap", "-c", filepath.Join(several, "sidecar.yaml")}, ExitConfig, "wrap needs exactly one upstream, or merge: true without a command, and there are 2"},
+		{"wrap a command among several", []string{"wrap", "-c", filepath.Join(several, "merged.yaml"), "--", "true"}, ExitConfig, "wrap needs exactly one upstream, or merge: true without a command, and there are 2"},
 		{"validate no such file", []string{"validate", filepath.Join(good, "missing.yaml")}, ExitConfig, "missing.yaml"},
 		{"validate a mistake", []string{"validate", filepath.Join(bad, "sidecar.yaml")}, ExitConfig, "sidecar.yaml:3:1"},
 

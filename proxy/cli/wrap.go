@@ -57,7 +57,7 @@ executed, 127 when it is not found, and 0 when the client is done.`,
 		},
 	}
 	flags := c.Flags()
-	flags.StringVarP(&f.file, "config", "c", "", "configuration `FILE` with one upstream (default from SIDECAR_CONFIG)")
+	flags.StringVarP(&f.file, "config", "c", "", "configuration `FILE` with one upstream, or several and merge: true (default from SIDECAR_CONFIG)")
 	flags.StringVar(&f.upstream, "upstream", "", "`URL` of the MCP server, without a command or a configuration file")
 	flags.StringVar(&f.preset, "preset", "", "observe, balanced or strict (default balanced)")
 	return c
@@ -163,8 +163,8 @@ func (f wrapFlags) config(c *cobra.Command) (*config.Config, error) {
 // replace puts the command in the place of what the only upstream says of its own
 // whereabouts. What the file says of the tools still holds.
 func (f wrapFlags) replace(cfg *config.Config) error {
-	if len(cfg.Upstreams) != 1 {
-		return exit(ExitConfig, fmt.Errorf("%s: wrap needs exactly one upstream, and there are %d", f.file, len(cfg.Upstreams)))
+	if n := len(cfg.Upstreams); n != 1 && (!cfg.Merge || len(f.command) > 0) {
+		return exit(ExitConfig, fmt.Errorf("%s: wrap needs exactly one upstream, or merge: true without a command, and there are %d", f.file, n))
 	}
 	if len(f.command) == 0 {
 		return nil

@@ -22,7 +22,8 @@ func (e *ServerEnded) Error() string { return fmt.Sprintf("the server has ended 
 // ServePipe answers one client on in and out until it is done, ctx ends, or the
 // server that the sidecar starts ends by itself: then the error is a *ServerEnded.
 // When the server cannot be started it wraps exec.ErrNotFound or fs.ErrPermission.
-// ServePipe takes the place of Listen and Serve, and needs exactly one upstream.
+// ServePipe takes the place of Listen and Serve, and needs exactly one upstream, or
+// several that are merged: then the end of one is no more than that.
 func (s *Sidecar) ServePipe(ctx context.Context, in io.Reader, out io.Writer) error {
 	e := s.endpoints[0]
 	c, ok := e.upstream.(*child)
