@@ -24,6 +24,9 @@ var pipeMutants = []mutant{
 	{name: "pipe: a stream without a credential", file: "proxy/front/stdio_session.go", old: " || p.opts.Authenticated && p.shown == nil", new: "", pkgs: pipeTests, run: "Stdio"},
 	{name: "pipe: a refused stream is opened for ever", file: "proxy/front/stdio_session.go", old: "\t\tif !w.again() {\n", new: "\t\tif false {\n", pkgs: pipeTests, run: "Stdio"},
 	{name: "pipe: a stream starts over", file: "proxy/front/stdio_session.go", old: "wire.Watch, s.id, w.last", new: "wire.Watch, s.id, \"\"", pkgs: pipeTests, run: "Stdio"},
+	{name: "pipe: a lost session stays lost", file: "proxy/front/stdio_renew.go", old: "s.renews = c.Head.Session != \"\"", new: "s.renews = false", pkgs: pipeTests, run: "Stdio"},
+	{name: "pipe: a session for each request that lost its own", file: "proxy/front/stdio_renew.go", old: "s == nil || s.id != lost {", new: "s == nil {", pkgs: pipeTests, run: "Stdio"},
+	{name: "pipe: a session of another revision", file: "proxy/front/stdio_renew.go", old: "if agreedVersion(r.answer) != version {", new: "if false {", pkgs: pipeTests, run: "Stdio"},
 	{name: "pipe: its session expires", file: "proxy/pipeline/session.go", old: "return !s.piped && (", new: "return (", pkgs: pipeTests, run: "Pipe"},
 	{name: "pipe: the token file is read once", file: "proxy/sidecar/pipe.go", old: "\tif s.opts.TokenFile == \"\" {\n", new: "\tif len(s.secrets) > 0 {\n\t\treturn s.secrets[0]\n\t}\n\tif s.opts.TokenFile == \"\" {\n", pkgs: []string{"./proxy/sidecar"}, run: "Pipe"},
 

@@ -93,6 +93,8 @@ type pipe struct {
 	slots chan struct{}
 	calls sync.WaitGroup // requests, and cancellations that wait for one
 
+	greeting greeting
+
 	mu      sync.Mutex
 	flights map[string]*flight // requests by id
 	session *session           // what initialize opened; nil before, and where there are none
@@ -166,13 +168,16 @@ func (p *pipe) cutAfter(d time.Duration) {
 // by what came after it; so is initialize, because what follows needs its session.
 func (p *pipe) dispatch(ctx context.Context, l line) {
 	o := wire.Outlined(l.raw)
+	p.greeting.hears(o, l.raw)
 	switch {
 	case l.large:
 		p.alone(ctx, p.refuse(l, tooLarge), o)
 	case o.Kind == wire.Request && o.Method == "initialize":
 		c := p.call(l)
 		c.Head.Session = "" // it opens one
-		p.alone(ctx, c, o)
+		s := p.sink(c, o)
+		s.opens = l.raw
+		p.wait(ctx, c, s)
 	case o.Kind == wire.Request:
 		p.request(ctx, l, o)
 	case o.Cancels != nil && p.cancelLater(l, o):
@@ -211,10 +216,15 @@ func (p *pipe) refuse(l line, why pipeline.Rejection) *pipeline.Call {
 
 // alone handles c and waits for its end.
 func (p *pipe) alone(ctx context.Context, c *pipeline.Call, o wire.Outline) {
+	p.wait(ctx, c, p.sink(c, o))
+}
+
+// wait handles c, which is answered to s, and waits for its end.
+func (p *pipe) wait(ctx context.Context, c *pipeline.Call, s *lineSink) {
 	done := make(chan struct{})
 	p.calls.Go(func() {
 		defer close(done)
-		p.opts.Handle(p.work, c, p.sink(c, o))
+		p.opts.Handle(p.work, c, s)
 	})
 	select {
 	case <-done:
@@ -238,7 +248,7 @@ func (p *pipe) request(ctx context.Context, l line, o wire.Outline) {
 	p.calls.Go(func() {
 		defer func() { <-p.slots }()
 		defer landed()
-		p.opts.Handle(p.work, c, p.sink(c, o))
+		p.ask(c, l, o)
 	})
 }
 

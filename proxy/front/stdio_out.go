@@ -61,6 +61,9 @@ type lineSink struct {
 	kind    wire.Kind // None: what was sent is not known
 	id      []byte    // of a request
 	session string    // that the call opened
+	opens   []byte    // initialize, which may open one
+	renews  bool      // a lost session is not answered yet
+	lost    *pipeline.Answer
 }
 
 func (p *pipe) sink(c *pipeline.Call, o wire.Outline) *lineSink {
@@ -83,8 +86,13 @@ func (s *lineSink) Event(ev wire.Event) error {
 
 // Answer implements [pipeline.Sink].
 func (s *lineSink) Answer(a *pipeline.Answer) {
+	if s.renews && isLost(a) {
+		s.lost = a
+		return
+	}
 	if s.session != "" && a.Outcome == pipeline.Allowed {
 		// Before the client reads the answer: its next message needs the session.
+		s.p.greeting.agreed(s.opens, a.Body)
 		s.p.adopt(s.session)
 	}
 	if body := s.body(a); body != nil {
@@ -112,7 +120,7 @@ func (s *lineSink) body(a *pipeline.Answer) []byte {
 // that of an unknown session: without a line the client would wait for ever.
 func (s *lineSink) silence(a *pipeline.Answer) []byte {
 	text := "no answer"
-	if a.Status == http.StatusNotFound {
+	if isLost(a) {
 		text = "the session has ended; start the server again"
 	}
 	b := append([]byte(`{"jsonrpc":"2.0","id":`), s.id...)

@@ -41,15 +41,24 @@ func (p *pipe) current() *session {
 	return p.session
 }
 
-// adopt makes id the session of all further messages, in place of an earlier one.
-func (p *pipe) adopt(id string) {
+func (p *pipe) newSession(id string) *session {
 	s := &session{id: id}
 	s.ctx, s.stop = context.WithCancel(p.work)
+	return s
+}
+
+// use makes s the session of all further messages and returns the earlier one.
+func (p *pipe) use(s *session) *session {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	old := p.session
 	p.session = s
-	p.mu.Unlock()
-	if old != nil {
+	return old
+}
+
+// adopt makes id the session of all further messages, and ends an earlier one.
+func (p *pipe) adopt(id string) {
+	if old := p.use(p.newSession(id)); old != nil {
 		old.stop()
 		p.calls.Go(func() { p.endSession(old) })
 	}

@@ -232,6 +232,34 @@ func TestPipeSessionLasts(t *testing.T) {
 	}
 }
 
+// A server that has forgotten its sessions, because it was started again or nothing
+// was said for long, does not end a pipe: the client goes on as if nothing had
+// happened.
+func TestPipeServerForgets(t *testing.T) {
+	t.Parallel()
+	server := mcp.NewServer(&mcp.Implementation{Name: "docs", Version: "1"}, nil)
+	mcp.AddTool(server, &mcp.Tool{Name: "read_document"}, func(_ context.Context, _ *mcp.CallToolRequest, in documentID) (*mcp.CallToolResult, any, error) {
+		return &mcp.CallToolResult{Content: []mcp.Content{&mcp.TextContent{Text: fmt.Sprint("document ", in.ID)}}}, nil, nil
+	})
+	p := &pipe{}
+	r := start(t, setup{open: true, pipe: p, upstream: withSessions(server)})
+	session := connectPipe(t, p, nil)
+	for i := range 3 {
+		for s := range server.Sessions() {
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		res, err := session.CallTool(t.Context(), &mcp.CallToolParams{Name: "read_document", Arguments: documentID{i}})
+		if err != nil || res.IsError || textsOf(res)[0] != fmt.Sprint("document ", i) {
+			t.Errorf("%v %+v\n%s", err, res, r.stderr)
+		}
+	}
+	if err := session.Close(); err != nil {
+		t.Errorf("close: %v", err)
+	}
+}
+
 // An upstream that has forgotten the session leaves nobody waiting.
 func TestPipeLostSession(t *testing.T) {
 	t.Parallel()
