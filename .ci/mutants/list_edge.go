@@ -38,7 +38,7 @@ var edgeMutants = []mutant{
 	{name: "backend: names as they are", file: "proxy/backend/http.go", old: "set(\"Mcp-Name\", EncodeHeader(x.Name))", new: "set(\"Mcp-Name\", x.Name)", pkgs: backendTests},
 	{name: "backend: silence never ends", file: "proxy/backend/http.go", old: "idle := time.AfterFunc(h.opts.IdleTimeout, cancel)", new: "idle := time.AfterFunc(1000*h.opts.IdleTimeout, cancel)", pkgs: backendTests},
 	{name: "backend: a long stream ends", file: "proxy/backend/http.go", old: "idle.Reset(h.opts.IdleTimeout)", new: "_ = idle", pkgs: backendTests},
-	{name: "backend: redirects are followed", file: "proxy/backend/http.go", old: "h.transport.RoundTrip(h.request(ctx, x))", new: "(&http.Client{Transport: h.transport}).Do(h.request(ctx, x))", pkgs: backendTests},
+	{name: "backend: redirects are followed", file: "proxy/backend/http.go", old: "transport.RoundTrip(h.request(ctx, x))", new: "(&http.Client{Transport: transport}).Do(h.request(ctx, x))", pkgs: backendTests},
 
 	{name: "audit file: torn lines stay open", file: "proxy/audit/audit.go", old: "\tif last[0] != '\\n' {", new: "\tif false {", pkgs: auditTests},
 	{name: "audit file: a torn line swallows the next", file: "proxy/audit/audit.go", old: "\tif w.torn {", new: "\tif false {", pkgs: auditTests},
@@ -71,5 +71,5 @@ var edgeMutants = []mutant{
 	{name: "several: one set of rules", file: "proxy/sidecar/endpoint.go", old: "of == server {", new: "of != \"\" {", pkgs: sidecarTests},
 	{name: "several: one server's name in policy and records", file: "proxy/sidecar/endpoint.go", old: "Server:        e.name,", new: "Server:        s.endpoints[0].name,", pkgs: sidecarTests},
 	{name: "wiring: metadata from nowhere", file: "proxy/sidecar/build.go", old: "f.MetadataURL = public + front.MetadataPath + e.path", new: "f.MetadataURL = \"\"", pkgs: sidecarTests},
-	{name: "wiring: a secret of several lines", file: "proxy/sidecar/sidecar.go", old: ` || strings.ContainsAny(secret, "\r\n\x00")`, new: "", pkgs: sidecarTests},
+	{name: "wiring: a secret of several lines", file: "proxy/sidecar/sidecar.go", old: ` || strings.ContainsAny(line, "\r\n\x00")`, new: "", pkgs: sidecarTests},
 }
