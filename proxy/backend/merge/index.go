@@ -173,6 +173,9 @@ func (g *Servers) Locate(ctx context.Context, x wire.Exchange, uri string) error
 // look fetches the lists, templates first: a resource is withheld where another
 // server's template matches it.
 func (g *Servers) look(ctx context.Context, x wire.Exchange, session string) error {
+	if g.index.lookedLately(session, g.opts.Now()) {
+		return nil // somebody's look ended between the caller's question and this one
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(g.life, cancel)()
