@@ -14,6 +14,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -261,10 +262,18 @@ func TestCancel(t *testing.T) {
 
 // Silence ends an exchange, length does not: each event starts the clock anew.
 func TestIdleTimeout(t *testing.T) {
+	const limit = 5 * time.Minute
 	for name, row := range map[string]struct {
-		head   bool
-		events int
-	}{"silent from the start": {false, 0}, "silent after its head": {true, 0}, "silent after three events": {true, 3}} {
+		head       bool
+		gap        time.Duration // between events
+		sent, seen int
+	}{
+		"silent from the start":             {false, 0, 0, 0},
+		"silent after its head":             {true, 0, 0, 0},
+		"silent after three events":         {true, 4 * time.Minute, 3, 3},
+		"each event at the last moment":     {true, limit - 1, 3, 3},
+		"the first event a moment too late": {true, limit + 1, 3, 0},
+	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				u, err := NewHTTP(Options{URL: "http://upstream.example/mcp"})
@@ -272,16 +281,18 @@ func TestIdleTimeout(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer func() { _ = u.Close() }()
+				var served sync.WaitGroup
+				defer served.Wait()
 				u.transport.DialContext = func(context.Context, string, string) (net.Conn, error) {
 					ours, theirs := net.Pipe()
-					go silentServer(theirs, row.head, row.events)
+					served.Go(func() { silentServer(theirs, row.head, row.gap, row.sent) })
 					return ours, nil
 				}
 				sink := &taker{}
 				begun := time.Now()
 				err = u.Do(t.Context(), wire.Exchange{Body: []byte("{}"), Call: true}, sink)
-				want := time.Duration(row.events)*4*time.Minute + 5*time.Minute
-				if took := time.Since(begun); err == nil || errors.Is(err, ErrTooLarge) || took != want || len(sink.events) != row.events {
+				want := time.Duration(row.seen)*row.gap + limit
+				if took := time.Since(begun); err == nil || errors.Is(err, ErrTooLarge) || took != want || len(sink.events) != row.seen {
 					t.Errorf("%v after %v and %d events, want %v", err, took, len(sink.events), want)
 				}
 			})
@@ -289,9 +300,9 @@ func TestIdleTimeout(t *testing.T) {
 	}
 }
 
-// silentServer sends a head, then events four minutes apart, and then nothing
+// silentServer sends a head, then events with a gap before each, and then nothing
 // more.
-func silentServer(c net.Conn, head bool, events int) {
+func silentServer(c net.Conn, head bool, gap time.Duration, events int) {
 	defer c.Close()
 	r, err := http.ReadRequest(bufio.NewReader(c))
 	if err != nil {
@@ -302,8 +313,10 @@ func silentServer(c net.Conn, head bool, events int) {
 		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
 	}
 	for i := range events {
-		time.Sleep(4 * time.Minute)
-		_, _ = fmt.Fprintf(c, "data: %d\n\n", i)
+		time.Sleep(gap)
+		if _, err := fmt.Fprintf(c, "data: %d\n\n", i); err != nil {
+			return
+		}
 	}
 	_, _ = io.Copy(io.Discard, c) // until the other side hangs up
 }
