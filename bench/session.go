@@ -50,25 +50,25 @@ func (v *visitor) send(ctx context.Context, method, session string, body []byte)
 	return resp, nil
 }
 
-// exchange sends a message and reads the whole answer.
-func (v *visitor) exchange(ctx context.Context, method, session string, body []byte) (*http.Response, []byte, error) {
+// exchange sends a message and reads the whole answer; the header comes with it.
+func (v *visitor) exchange(ctx context.Context, method, session string, body []byte) (http.Header, []byte, error) {
 	resp, err := v.send(ctx, method, session, body)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer func() { _ = resp.Body.Close() }()
 	text, err := io.ReadAll(resp.Body)
-	return resp, text, err
+	return resp.Header, text, err
 }
 
 // open starts a session as clients do, and returns its id.
 func (v *visitor) open(ctx context.Context) (string, error) {
 	hello := request(withSession, `"hello"`, "initialize", `"protocolVersion":"`+withSession+`","capabilities":{},"clientInfo":{"name":"bench","version":"1"}`)
-	resp, _, err := v.exchange(ctx, http.MethodPost, "", hello)
+	head, _, err := v.exchange(ctx, http.MethodPost, "", hello)
 	if err != nil {
 		return "", err
 	}
-	id := resp.Header.Get("Mcp-Session-Id")
+	id := head.Get("Mcp-Session-Id")
 	if id == "" {
 		return "", errors.New("no session was opened")
 	}

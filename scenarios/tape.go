@@ -61,7 +61,7 @@ func record(ctx context.Context, args []string) (int, error) {
 		return 0, err
 	}
 	defer file.Close()
-	cmd := exec.CommandContext(ctx, args[1], args[2:]...) //nolint:gosec // the program is the demo's own
+	cmd := exec.CommandContext(ctx, args[1], args[2:]...)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	stdin, err := cmd.StdinPipe()
 	if err != nil {

@@ -2,6 +2,7 @@ package sidecar
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -115,7 +116,7 @@ func TestUpdates(t *testing.T) {
 		if ev := next(t, events); string(ev.Data) != `{"jsonrpc":"2.0","id":"l-1","result":{"resultType":"complete","_meta":{"io.modelcontextprotocol/subscriptionId":"l-1"}}}` {
 			t.Errorf("%s", ev.Data)
 		}
-		if _, err := events.Next(); err != io.EOF {
+		if _, err := events.Next(); !errors.Is(err, io.EOF) {
 			t.Error(err)
 		}
 	})
@@ -129,7 +130,7 @@ func TestUpdates(t *testing.T) {
 			t.Errorf("%s", ev.Data)
 		}
 		r.sidecar.endpoints[0].pipeline.Drain()
-		if ev, err := events.Next(); err != io.EOF {
+		if ev, err := events.Next(); !errors.Is(err, io.EOF) {
 			t.Errorf("%s, %v", ev.Data, err)
 		}
 	})

@@ -101,5 +101,5 @@ func (l *listener) close() {
 		return
 	}
 	_ = l.server.Close()
-	_ = l.Listener.Close()
+	_ = l.Close()
 }

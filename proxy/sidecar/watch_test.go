@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -140,7 +141,7 @@ func TestWatch(t *testing.T) {
 		t.Errorf("%q %s", ev.ID, ev.Data)
 	}
 	close(feed)
-	if ev, err := events.Next(); err != io.EOF {
+	if ev, err := events.Next(); !errors.Is(err, io.EOF) {
 		t.Errorf("%s, %v", ev.Data, err)
 	}
 	r.eventually(func() bool {
@@ -238,7 +239,7 @@ func TestWatchEndsWithItsToken(t *testing.T) {
 	session := r.initialize("alice")
 	r.mint("alice for a moment", issuer.Claims{Subject: "alice", Scopes: allScopes, Expiry: r.clock.Now().Add(time.Second)})
 	events, _ := r.listen(t, "alice for a moment", session, "")
-	if ev, err := events.Next(); err != io.EOF {
+	if ev, err := events.Next(); !errors.Is(err, io.EOF) {
 		t.Errorf("%s, %v; want the end of the stream", ev.Data, err)
 	}
 	r.eventually(func() bool {
