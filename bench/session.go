@@ -117,7 +117,7 @@ func (v *visitor) listenAll(ctx context.Context, ids []string) (stop func(), err
 		}
 	}
 	return stop, together(len(ids), func(i int) error {
-		resp, err := v.send(ctx, http.MethodGet, ids[i], nil)
+		resp, err := v.send(ctx, http.MethodGet, ids[i], nil) //nolint:bodyclose // stop closes it
 		if err == nil {
 			streams[i] = resp.Body
 		}
