@@ -108,6 +108,9 @@ func (f wrapFlags) run(c *cobra.Command, io Streams) error {
 		return exit(startCode(err), err)
 	}
 	defer func() { _ = s.Close() }()
+	// Rotation signals every program of this name. A terminal that goes away is
+	// noticed at the end of stdin.
+	defer onHangup(s.ReopenAudit)()
 	s.Summary(io.Err)
 	return wrapped(s.ServePipe(c.Context(), io.In, io.Out))
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -15,6 +16,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"mcp-sidecar/proxy/config"
 )
 
 // busy is an upstream that answers calls when it is told to, and streams like
@@ -188,15 +191,45 @@ func neglect(t *testing.T, version int) {
 	r.stop()
 }
 
-// TestNothingIsLeft: when a sidecar has been closed, no goroutine and no
-// descriptor of it is left, however it was used. It does not run beside other
-// tests, which have goroutines and descriptors too.
+// neglectChildren leaves sessions open whose servers are processes of their own.
+func neglectChildren(t *testing.T) {
+	server, _ := sdkMember(t, "docs", true)
+	command, _ := sdkChild(t, server)
+	r := start(t, setup{drain: 20 * time.Millisecond, extra: withProbes, change: func(c *config.Config) {
+		c.Upstreams["docs"] = config.Upstream{Command: command}
+	}})
+	if code, body := r.probe(ReadyPath); code != http.StatusOK {
+		t.Errorf("%d %s", code, body)
+	}
+	for range 3 {
+		r.initialize("alice")
+	}
+	r.discard(request(modern, r.token("bob"), "1", "tools/list", ""))
+	if n, known := processes(t); known && n < 4 {
+		t.Errorf("%d processes, want one for each session and one for bob", n)
+	}
+	r.stop()
+	if n, _ := processes(t); n > 0 {
+		t.Errorf("%d processes are left", n)
+	}
+}
+
+// TestNothingIsLeft: when a sidecar has been closed, no goroutine, no descriptor
+// and no process of it is left, however it was used. It does not run beside other
+// tests, which have some too.
 func TestNothingIsLeft(t *testing.T) {
-	for version := range 3 {
-		// The first one opens what the runtime keeps.
-		t.Run(fmt.Sprintf("first HTTP/%d", version), func(t *testing.T) { neglect(t, version) })
+	for _, row := range []struct {
+		name    string
+		neglect func(*testing.T)
+	}{
+		{"plain", func(t *testing.T) { neglect(t, 0) }},
+		{"TLS", func(t *testing.T) { neglect(t, 1) }},
+		{"HTTP2", func(t *testing.T) { neglect(t, 2) }},
+		{"children", neglectChildren},
+	} {
+		t.Run("first "+row.name, row.neglect) // opens what the runtime keeps
 		before, goroutines := descriptors(t), goleak.IgnoreCurrent()
-		t.Run(fmt.Sprintf("HTTP/%d", version), func(t *testing.T) { neglect(t, version) })
+		t.Run(row.name, row.neglect)
 		if err := goleak.Find(goroutines); err != nil {
 			t.Error(err)
 		}
@@ -205,9 +238,24 @@ func TestNothingIsLeft(t *testing.T) {
 			runtime.Gosched() // what was closed may still be in use for a moment
 		}
 		if len(after) > len(before) {
-			t.Errorf("HTTP/%d: %d descriptors before, %d after:\n%s", version, len(before), len(after), strings.Join(after, "\n"))
+			t.Errorf("%s: %d descriptors before, %d after:\n%s", row.name, len(before), len(after), strings.Join(after, "\n"))
 		}
 	}
+}
+
+// processes counts the children of this process, where the system says.
+func processes(t *testing.T) (n int, known bool) {
+	t.Helper()
+	tasks, err := filepath.Glob("/proc/self/task/*/children")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, task := range tasks {
+		if text, err := os.ReadFile(task); err == nil { // a thread may have ended
+			n += len(strings.Fields(string(text)))
+		}
+	}
+	return n, len(tasks) > 0
 }
 
 // descriptors lists what the process has open, where the system says.
