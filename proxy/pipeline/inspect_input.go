@@ -40,7 +40,11 @@ func (p *Pipeline) inspectInput(ctx context.Context, c *Call) error {
 // inspectTool asks whether a tool call is safe, and returns what has to change in it.
 func (p *Pipeline) inspectTool(ctx context.Context, c *Call) ([]wire.Patch, error) {
 	var missing bool
-	if c.tool, missing = p.inventories.at(p.serverOf(c)).tool(ctx, c); missing {
+	c.tool, missing = p.inventories.at(p.serverOf(c)).tool(ctx, c)
+	if p.sessions.ended(c.Session) {
+		return nil, unknownSession() // the upstream has forgotten it
+	}
+	if missing {
 		if p.opts.Authorization == guards.Enforce {
 			return nil, unknownTool()
 		}

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"errors"
+	"net/http"
 	"strings"
 	"sync"
 	"time"
@@ -275,6 +276,10 @@ func (p *Pipeline) ask(ctx context.Context, c *Call, request []byte) (*wire.Mess
 	if err := p.opts.Upstream.Do(ctx, x, r); err != nil {
 		return nil, err
 	}
+	if c.Session != nil && r.status == http.StatusNotFound {
+		// The client has to learn of it, and not that nothing is known of its tool.
+		p.sessions.end(c.Session)
+	}
 	if r.message == nil || r.message.Err != wire.Absent {
 		return nil, errors.New("tools/list was not answered with a result")
 	}
@@ -294,10 +299,14 @@ func (p *Pipeline) ownExchange(c *Call) wire.Exchange {
 // whatever else comes on the stream.
 type ownAnswer struct {
 	limits  wire.Limits
+	status  int
 	message *wire.Message
 }
 
-func (*ownAnswer) Reply(wire.Reply) error { return nil }
+func (a *ownAnswer) Reply(r wire.Reply) error {
+	a.status = r.Status
+	return nil
+}
 
 func (a *ownAnswer) Message(ev wire.Event) error {
 	if len(ev.Data) == 0 {

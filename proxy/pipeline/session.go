@@ -212,6 +212,16 @@ func (t *sessions) unreserve(owner string) {
 	t.uncount(owner)
 }
 
+// ended says whether s is a session that is over.
+func (t *sessions) ended(s *Session) bool {
+	if s == nil {
+		return false
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.byID[s.ID] != s
+}
+
 // end forgets s; it may have been forgotten already.
 func (t *sessions) end(s *Session) {
 	t.mu.Lock()

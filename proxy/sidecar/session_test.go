@@ -282,6 +282,28 @@ func TestUpstreamLosesSession(t *testing.T) {
 	}
 }
 
+// The same when it comes out with the sidecar's own question about the tool: "blocked"
+// would tell the client nothing of its session.
+func TestUpstreamLosesSessionBeforeToolCall(t *testing.T) {
+	t.Parallel()
+	r := start(t, setup{upstream: stateful()})
+	session := r.initialize("alice")
+	r.up.answerWith(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) })
+	r.records()
+	g := r.do(toolCall(legacy, r.token("alice"), "1", "delete_document", `{"id":1}`).in(session))
+	if g.status != http.StatusNotFound || len(g.body) != 0 {
+		t.Errorf("%d %q, want an empty 404", g.status, g.body)
+	}
+	if e := r.outcome(); e.Outcome != "protocol_rejected" || e.Reason != "session" || e.Stage != "inspect-input" {
+		t.Errorf("record %+v", e)
+	}
+	for _, seen := range r.up.seen() {
+		if strings.Contains(seen.body, "delete_document") {
+			t.Errorf("the call reached the upstream: %s", seen.body)
+		}
+	}
+}
+
 // An upstream without sessions works in the older revisions too.
 func TestUpstreamWithoutSessions(t *testing.T) {
 	t.Parallel()
