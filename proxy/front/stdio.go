@@ -14,8 +14,10 @@ import (
 	"mcp-sidecar/proxy/wire"
 )
 
-// Times of the end of a pipe.
+// Times of a pipe.
 const (
+	// orderTime is how long what follows waits for a notification or a response.
+	orderTime = 5 * time.Second
 	// drainTime is how long requests in flight may take once the client has closed
 	// its side. A client that no longer waits sends a signal after a few seconds.
 	drainTime = 30 * time.Second
@@ -177,7 +179,7 @@ func (p *pipe) dispatch(ctx context.Context, l line) {
 		c.Head.Session = "" // it opens one
 		s := p.sink(c, o)
 		s.opens = l.raw
-		p.wait(ctx, c, s)
+		p.wait(ctx, c, s, nil)
 	case o.Kind == wire.Request:
 		p.request(ctx, l, o)
 	case o.Cancels != nil && p.cancelLater(l, o):
@@ -214,13 +216,16 @@ func (p *pipe) refuse(l line, why pipeline.Rejection) *pipeline.Call {
 	return c
 }
 
-// alone handles c and waits for its end.
+// alone handles c and waits for its end, but not for ever: an upstream that hangs
+// must not keep the client from saying so.
 func (p *pipe) alone(ctx context.Context, c *pipeline.Call, o wire.Outline) {
-	p.wait(ctx, c, p.sink(c, o))
+	late := time.NewTimer(orderTime)
+	defer late.Stop()
+	p.wait(ctx, c, p.sink(c, o), late.C)
 }
 
-// wait handles c, which is answered to s, and waits for its end.
-func (p *pipe) wait(ctx context.Context, c *pipeline.Call, s *lineSink) {
+// wait handles c, which is answered to s, and waits for its end, or until late.
+func (p *pipe) wait(ctx context.Context, c *pipeline.Call, s *lineSink, late <-chan time.Time) {
 	done := make(chan struct{})
 	p.calls.Go(func() {
 		defer close(done)
@@ -228,6 +233,7 @@ func (p *pipe) wait(ctx context.Context, c *pipeline.Call, s *lineSink) {
 	})
 	select {
 	case <-done:
+	case <-late:
 	case <-ctx.Done():
 	case <-p.work.Done():
 	}

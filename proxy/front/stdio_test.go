@@ -305,6 +305,21 @@ func TestStdioOrder(t *testing.T) {
 			_ = k.hangUp()
 		})
 	}
+	bubble(t, "a notification that hangs holds nobody up for long", func(t *testing.T) {
+		w := hold("note")
+		d := &desk{answer: w.answer}
+		k := converse(t, d, StdioOptions{}, false)
+		k.say(note + "\n")
+		began := time.Now()
+		_, _ = io.WriteString(k.in, fast+"\n")
+		k.say(fast + "\n")
+		same(t, "printed", k.heard(), `"answered"`, `"answered"`)
+		if d := time.Since(began); d != orderTime {
+			t.Errorf("after %v", d)
+		}
+		close(w["note"])
+		_ = k.hangUp()
+	})
 	bubble(t, "too many", func(t *testing.T) {
 		w := hold("slow")
 		d := &desk{answer: w.answer}
