@@ -25,8 +25,13 @@ func TestGCPercent(t *testing.T) {
 }
 
 func TestAtCollection(t *testing.T) {
-	called := make(chan struct{})
-	atCollection(func() { called <- struct{}{} })
+	called := make(chan struct{}, 1)
+	atCollection(func() {
+		select {
+		case called <- struct{}{}:
+		default: // it goes on after the test
+		}
+	})
 	for range 3 {
 		runtime.GC()
 		<-called
