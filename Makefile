@@ -30,7 +30,7 @@ scenarios: build ## run the attacks directly and through the sidecar
 
 test: ## run the whole test suite (with the race detector when a C compiler is there)
 	@$(if $(RACE),true,echo "no C compiler: the tests run without the race detector")
-	$(GO) test $(RACE) -count=1 -shuffle=on ./... ./.ci/conformance
+	$(GO) test $(RACE) -count=1 -shuffle=on -timeout 20m ./... ./.ci/conformance
 
 check: format vet lint test ## format, vet, lint and test
 
