@@ -48,6 +48,6 @@ var lifeMutants = []mutant{
 	{name: "life: waiting streams use up the drain", file: "proxy/sidecar/life.go", old: "\t\te.pipeline.Drain()\n", new: "\t\t_ = e\n", pkgs: sidecarTests, run: "Drain"},
 	{name: "life: calls in flight are cut", file: "proxy/sidecar/life.go", old: "if err := s.listener.server.Shutdown(ctx); err != nil {", new: "if err := s.listener.server.Close(); err != nil || ctx != nil {", pkgs: sidecarTests, run: "Drain"},
 	{name: "life: probes stay", file: "proxy/sidecar/life.go", old: "\ts.probes.close() // last, so that somebody can see what is going on\n", new: "", pkgs: sidecarTests, run: "Left"},
-	{name: "probes: all servers together are one more", file: "proxy/sidecar/diagnostics.go", old: "each := s.servers()", new: "each := s.endpoints", pkgs: sidecarTests, run: "Readiness"},
+	{name: "probes: all servers together are one more", file: "proxy/sidecar/diagnostics.go", old: "own := s.servers()", new: "own := s.endpoints", pkgs: sidecarTests, run: "Readiness"},
 	{name: "life: wrap ends with a rotation", file: "proxy/cli/wrap.go", old: "\tdefer onHangup(s.ReopenAudit)()\n", new: "", pkgs: []string{"./proxy/cli"}, run: "Hangup"},
 }

@@ -71,6 +71,9 @@ func TestExitCodes(t *testing.T) {
 	noSecret := files(t, map[string]string{"sidecar.yaml": goodConfig, "policy.csv": goodPolicy})
 	emptySecret := files(t, map[string]string{"sidecar.yaml": goodConfig, "policy.csv": goodPolicy, "service.token": " \n"})
 	twoSecrets := files(t, map[string]string{"sidecar.yaml": goodConfig, "policy.csv": goodPolicy, "service.token": "a\nb\n"})
+	public := files(t, map[string]string{"sidecar.yaml": strings.Replace(goodConfig, "127.0.0.1:0", "0.0.0.0:0", 1), "policy.csv": goodPolicy, "service.token": "s\n"})
+	noCert := files(t, map[string]string{"sidecar.yaml": goodConfig + "tls: { cert_file: tls.crt, key_file: tls.key }\n", "policy.csv": goodPolicy, "service.token": "s\n"})
+	probes := files(t, map[string]string{"sidecar.yaml": goodConfig + "diagnostics: { listen: \"" + busy.Addr().String() + "\" }\n", "policy.csv": goodPolicy, "service.token": "s\n"})
 	bad := files(t, map[string]string{"sidecar.yaml": "version: 1\nlisten: 127.0.0.1:0\nupstraems: {}\n", "audit": ""})
 	const two = "version: 1\nupstreams: { docs: { url: http://127.0.0.1:9001/mcp }, fs: { url: http://127.0.0.1:9002/mcp } }\n"
 	several := files(t, map[string]string{"sidecar.yaml": two, "merged.yaml": two + "merge: true\n"})
@@ -109,6 +112,9 @@ func TestExitCodes(t *testing.T) {
 		{"validate no such file", []string{"validate", filepath.Join(good, "missing.yaml")}, ExitConfig, "missing.yaml"},
 		{"validate a mistake", []string{"validate", filepath.Join(bad, "sidecar.yaml")}, ExitConfig, "sidecar.yaml:3:1"},
 
+		{"public without TLS", []string{"serve", "-c", filepath.Join(public, "sidecar.yaml")}, ExitConfig, "configure tls, or set behind_tls_proxy"},
+		{"certificate is missing", []string{"serve", "-c", filepath.Join(noCert, "sidecar.yaml")}, ExitConfig, "tls.crt"},
+		{"address of the probes in use", []string{"serve", "-c", filepath.Join(probes, "sidecar.yaml")}, ExitInUse, "diagnostics.listen"},
 		{"address in use", []string{"serve", "--upstream", upstream, "--listen", busy.Addr().String(), "--insecure-no-auth"}, ExitInUse, "--listen"},
 	} {
 		t.Run(row.name, func(t *testing.T) {

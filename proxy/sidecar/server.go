@@ -58,7 +58,9 @@ func (s *Sidecar) open(address string, connections int64, overTLS *tls.Config) (
 			WriteByteTimeout:     s.opts.ClientTime,
 		},
 		ConnState: limitConnections(connections),
-		ErrorLog:  slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
+		// "OPTIONS *" is answered like anything else that is not here.
+		DisableGeneralOptionsHandler: true,
+		ErrorLog:                     slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 	}}, nil
 }
 

@@ -60,6 +60,23 @@ func TestConnectionCap(t *testing.T) {
 	}
 }
 
+// TestAsteriskOptions: no path, no answer that nobody wrote.
+func TestAsteriskOptions(t *testing.T) {
+	t.Parallel()
+	r := start(t, setup{extra: withProbes})
+	for address, want := range map[string]int{r.sidecar.listener.Addr().String(): http.StatusNotFound, r.sidecar.probes.Addr().String(): http.StatusNotFound} {
+		conn, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.WriteString(conn, "OPTIONS * HTTP/1.1\r\nHost: "+address+"\r\nOrigin: https://attacker.example\r\n\r\n")
+		if status, body := readRaw(t, conn); status != want {
+			t.Errorf("%d %s", status, body)
+		}
+		_ = conn.Close()
+	}
+}
+
 // flooder is a client that speaks HTTP/2 frame by frame.
 type flooder struct {
 	t      *testing.T
