@@ -28,7 +28,7 @@ var lifeMutants = []mutant{
 	{name: "probes: servers are flooded", file: "proxy/sidecar/diagnostics.go", old: "since >= 0 && since < probeAgain", new: "since < 0", pkgs: sidecarTests, run: "Read"},
 	{name: "probes: a server is asked for ever", file: "proxy/sidecar/diagnostics.go", old: "a.yes || !a.asked.IsZero()", new: "!a.asked.IsZero()", pkgs: sidecarTests, run: "Read"},
 	{name: "probes: at the endpoint's address", file: "proxy/config/listener.go", old: "case at == endpoint && !takesFreePort(at):", new: "case false:", pkgs: []string{"./proxy/config"}},
-	{name: "healthcheck: any certificate", file: "proxy/cli/healthcheck.go", old: "len(raw) == 0 || !bytes.Equal(raw[0], block.Bytes)", new: "len(raw) == 0 || !bytes.Equal(raw[0], raw[0]) || block == nil", pkgs: []string{"./proxy/cli"}, run: "OnlyCert"},
+	{name: "healthcheck: any certificate", file: "proxy/cli/healthcheck.go", old: "!bytes.Equal(state.PeerCertificates[0].Raw, block.Bytes)", new: "bytes.Equal(nil, block.Bytes)", pkgs: []string{"./proxy/cli"}, run: "OnlyCert"},
 	{name: "healthcheck: redirects are followed", file: "proxy/cli/healthcheck.go", old: "return http.ErrUseLastResponse", new: "return nil", pkgs: []string{"./proxy/cli"}, run: "Healthcheck"},
 
 	{name: "audit file: a rotation forgets the disk", file: "proxy/audit/reopen.go", old: "} else if err := w.file.Sync(); err != nil {", new: "} else if err := error(nil); err != nil {", pkgs: auditTests, run: "Reopen"},
