@@ -109,6 +109,7 @@ func (c *Call) guardCall(tool string) *guards.Call {
 		ReadOnly: c.tool.readOnly == yes, Destructive: c.tool.confirmable(), AnyURL: !c.tool.known || c.tool.anyURL,
 	}
 	if c.Args != wire.Absent {
+		g.Args = make([]guards.Arg, 0, int(c.Msg.Nodes[c.Args].Next)-c.Args)
 		c.addArgs(g, c.Args, guards.Arg{})
 	}
 	return g

@@ -225,8 +225,8 @@ func unquote(quoted []byte) string {
 	}
 	inner := quoted[1 : len(quoted)-1]
 	if bytes.IndexByte(inner, '\\') >= 0 {
-		if plain := unescape(inner); plain != nil {
-			return shared(plain)
+		if plain, ok := unescape(inner); ok {
+			return plain
 		}
 		// Scan has accepted these bytes, so they decode.
 		plain, _ := jsontext.AppendUnquote(make([]byte, 0, len(inner)), quoted)
@@ -246,19 +246,22 @@ func shared(b []byte) string {
 var simple = [256]byte{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}
 
 // unescape decodes a string that holds two-character escapes only, stretch by
-// stretch; nil when there is a \u in it.
-func unescape(inner []byte) []byte {
-	out := make([]byte, 0, len(inner))
+// stretch. It is not ok when there is a \u in it.
+func unescape(inner []byte) (plain string, ok bool) {
+	var b strings.Builder
+	b.Grow(len(inner))
 	for {
 		i := bytes.IndexByte(inner, '\\')
 		if i < 0 {
-			return append(out, inner...)
+			b.Write(inner)
+			return b.String(), true
 		}
 		c := simple[inner[i+1]]
 		if c == 0 {
-			return nil
+			return "", false
 		}
-		out = append(append(out, inner[:i]...), c)
+		b.Write(inner[:i])
+		b.WriteByte(c)
 		inner = inner[i+2:]
 	}
 }

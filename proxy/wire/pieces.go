@@ -57,13 +57,9 @@ func (a *pieces) head(b []byte) []byte {
 	return bytes.Clone(b)
 }
 
-// join returns everything and last in fresh memory.
+// join returns everything and last in fresh memory. It does not change a.
 func (a *pieces) join(last []byte) []byte {
-	all := make([]byte, 0, a.size+len(last))
-	for _, part := range a.parts {
-		all = append(all, part...)
-	}
-	return append(all, last...)
+	return bytes.Join(append(a.parts[:len(a.parts):len(a.parts)], last), nil)
 }
 
 // release gives the pieces back. What join returned does not stand in them.
