@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -267,7 +268,7 @@ func (c *caller) read(body io.Reader, session, how string) (string, error) {
 	for events := wire.NewEventReader(body, 1<<16); ; {
 		ev, err := events.Next()
 		switch {
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			return all.String(), nil
 		case err != nil:
 			return all.String(), err
