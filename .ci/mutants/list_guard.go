@@ -32,6 +32,6 @@ var guardMutants = []mutant{
 	{name: "injection: a phrase's last gap hides it", file: "guards/injection/phrase.go", old: "r.count-near > p.reach", new: "r.count-near > p.reach-1", pkgs: []string{"./guards/injection"}},
 	{name: "secrets: a word at the start of a text is missed", file: "guards/secrets/words.go", old: "if i := len(e.classes) - back; i >= 0 {", new: "if i := len(e.classes) - back; i > 0 {", pkgs: []string{"./guards/secrets"}},
 	{name: "marker: only the first level is looked at", file: "guards/marker/marker.go", old: "if a.Kind != guards.String {", new: "if a.Kind != guards.String || a.Path != a.Name {", pkgs: []string{"./guards/marker"}},
-	{name: "marker: only the first bracket is looked at", file: "guards/marker/marker.go", old: "if next < 0 {", new: "if next < 0 || next > 0 {", pkgs: []string{"./guards/marker"}},
+	{name: "marker: only the first bracket is looked at", file: "guards/marker/marker.go", old: "square = index(s, at+1, '[')", new: "square = len(s)", pkgs: []string{"./guards/marker"}},
 	{name: "marker: the guard is not wired", file: "proxy/sidecar/build.go", old: "[]guards.Input{marker.Guard{}, ", new: "[]guards.Input{", pkgs: sidecarTests, run: "Denied"},
 }
