@@ -46,6 +46,11 @@ var streamMutants = []mutant{
 	{name: "state: servers ask for what is not offered", file: "proxy/pipeline/seal.go", old: "at == wire.Absent || c.Msg.Nodes[at].Kind != '{' {", new: "false {", pkgs: streamTests, run: "InputRequests"},
 	{name: "state: any key is long enough", file: "proxy/sidecar/build.go", old: "len(key) < shortestKey", new: "false", pkgs: streamTests, run: "SealKey"},
 
+	{name: "rate: nobody waits", file: "proxy/pipeline/authorize.go", old: "; wait > 0 {", new: "; false {", pkgs: streamTests, run: "Rate"},
+	{name: "rate: refused requests cost too", file: "proxy/pipeline/rate.go", old: "if b.tokens < 1 {\n\t\tr.buckets[owner] = b", new: "if b.tokens < 1 {\n\t\tb.tokens--\n\t\tr.buckets[owner] = b", pkgs: streamTests, run: "Rate"},
+	{name: "rate: a long silence is saved up", file: "proxy/pipeline/rate.go", old: "bucket{min(float64(limit.Burst), b.tokens+max(0, gained)), now}", new: "bucket{b.tokens + max(0, gained), now}", pkgs: streamTests, run: "Rate"},
+	{name: "rate: who waits is forgotten", file: "proxy/pipeline/rate.go", old: "if b.refilled(limit, now).tokens >= float64(limit.Burst) {", new: "if b.at.Before(now.Add(time.Hour)) {", pkgs: streamTests, run: "Rate"},
+
 	{name: "uri: dot segments", file: "proxy/pipeline/target.go", old: `if segment == "." || segment == ".." {`, new: `if segment == "." {`, pkgs: streamTests, run: "URI|Denied"},
 	{name: "uri: backslashes", file: "proxy/pipeline/target.go", old: `return r == '/' || r == '\\' })`, new: `return r == '/' })`, pkgs: streamTests, run: "URI|Denied"},
 	{name: "uri: encoded letters", file: "proxy/pipeline/target.go", old: "(isUnreserved(c) ||", new: "(false ||", pkgs: streamTests, run: "URI|Denied"},

@@ -276,7 +276,7 @@ type DNS struct {
 }
 
 // Limits are upper bounds; the value itself is still allowed. Validate refuses a
-// zero in each of them: there is no "unlimited".
+// zero in each of them but the rate: there is no "unlimited".
 type Limits struct {
 	// RequestBody bounds one message from a client, in bytes.
 	RequestBody ByteSize `json:"request_body,omitempty" jsonschema:"One message from a client. Default: 4MiB."`
@@ -296,6 +296,12 @@ type Limits struct {
 	SessionsPerPrincipal int `json:"sessions_per_principal,omitempty" jsonschema:"Open sessions of one principal. Default: 32."`
 	// ConcurrentCallsPerPrincipal bounds calls in flight of one principal.
 	ConcurrentCallsPerPrincipal int `json:"concurrent_calls_per_principal,omitempty" jsonschema:"Calls in flight of one principal. Default: 64."`
+	// RequestsPerMinutePerPrincipal bounds the requests of one principal in the long
+	// run. Zero does not bound them.
+	RequestsPerMinutePerPrincipal int `json:"requests_per_minute_per_principal,omitempty" jsonschema:"Requests of one principal in a minute, in the long run. Default: 0, which does not bound them."`
+	// RequestBurst is how many of them may come at once. Zero means what ten
+	// seconds allow.
+	RequestBurst int `json:"request_burst,omitempty" jsonschema:"Requests that may come at once where requests_per_minute_per_principal is set. Default: what ten seconds allow."`
 	// CallIdleTimeout ends a call that has been silent for so long; progress
 	// starts it again.
 	CallIdleTimeout Duration `json:"call_idle_timeout,omitempty" jsonschema:"How long a call may be silent; progress starts the time again. Default: 5m."`

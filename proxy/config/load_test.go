@@ -95,7 +95,7 @@ func TestDemo(t *testing.T) {
 
 func TestEverySettingIsRead(t *testing.T) {
 	cfg := load(t, "testdata/full.good.yaml")
-	wantLimits := Limits{1 << 20, 16 << 20, 32, 5000, 8 << 10, 256, 32 << 10, 8, 16, Duration(90 * time.Second)}
+	wantLimits := Limits{1 << 20, 16 << 20, 32, 5000, 8 << 10, 256, 32 << 10, 8, 16, 600, 30, Duration(90 * time.Second)}
 	if cfg.Limits != wantLimits {
 		t.Errorf("limits %+v", cfg.Limits)
 	}

@@ -2,7 +2,6 @@ package config
 
 import (
 	"reflect"
-	"strings"
 
 	"github.com/goccy/go-yaml/ast"
 )
@@ -45,12 +44,8 @@ var (
 	pendingCredentials = []string{"arg", "client_credentials", "token_exchange", "mtls"}
 )
 
-// pendingKey finds key among the pending ones of t. All rate limits are pending,
-// whatever they will be called.
+// pendingKey finds key among the pending ones of t.
 func pendingKey(t reflect.Type, key string) (pendingSetting, bool) {
-	if t == reflect.TypeFor[Limits]() && strings.HasPrefix(key, "rate") {
-		return pendingSetting{key, never}, true
-	}
 	for _, p := range pending[t] {
 		if p.key == key {
 			return p, true

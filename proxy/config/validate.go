@@ -180,6 +180,8 @@ var limitBounds = []limitBound{
 	{"tool_definition", 1 << 10, 16 << 20, spellSize, func(l *Limits) int64 { return int64(l.ToolDefinition) }},
 	{"sessions_per_principal", 1, 10_000, spellCount, func(l *Limits) int64 { return int64(l.SessionsPerPrincipal) }},
 	{"concurrent_calls_per_principal", 1, 10_000, spellCount, func(l *Limits) int64 { return int64(l.ConcurrentCallsPerPrincipal) }},
+	{"requests_per_minute_per_principal", 0, 1_000_000, spellCount, func(l *Limits) int64 { return int64(l.RequestsPerMinutePerPrincipal) }},
+	{"request_burst", 0, 1_000_000, spellCount, func(l *Limits) int64 { return int64(l.RequestBurst) }},
 	{"call_idle_timeout", int64(time.Second), int64(24 * time.Hour), spellDuration, func(l *Limits) int64 { return int64(l.CallIdleTimeout) }},
 }
 

@@ -85,16 +85,18 @@ func TestWithoutFile(t *testing.T) {
 // TestLimitBounds tests each bound at its ends and one beyond.
 func TestLimitBounds(t *testing.T) {
 	set := map[string]func(*Limits, int64){
-		"request_body":                   func(l *Limits, n int64) { l.RequestBody = ByteSize(n) },
-		"result":                         func(l *Limits, n int64) { l.Result = ByteSize(n) },
-		"depth":                          func(l *Limits, n int64) { l.Depth = int(n) },
-		"keys":                           func(l *Limits, n int64) { l.Keys = int(n) },
-		"headers":                        func(l *Limits, n int64) { l.Headers = ByteSize(n) },
-		"tools":                          func(l *Limits, n int64) { l.Tools = int(n) },
-		"tool_definition":                func(l *Limits, n int64) { l.ToolDefinition = ByteSize(n) },
-		"sessions_per_principal":         func(l *Limits, n int64) { l.SessionsPerPrincipal = int(n) },
-		"concurrent_calls_per_principal": func(l *Limits, n int64) { l.ConcurrentCallsPerPrincipal = int(n) },
-		"call_idle_timeout":              func(l *Limits, n int64) { l.CallIdleTimeout = Duration(n) },
+		"request_body":                      func(l *Limits, n int64) { l.RequestBody = ByteSize(n) },
+		"result":                            func(l *Limits, n int64) { l.Result = ByteSize(n) },
+		"depth":                             func(l *Limits, n int64) { l.Depth = int(n) },
+		"keys":                              func(l *Limits, n int64) { l.Keys = int(n) },
+		"headers":                           func(l *Limits, n int64) { l.Headers = ByteSize(n) },
+		"tools":                             func(l *Limits, n int64) { l.Tools = int(n) },
+		"tool_definition":                   func(l *Limits, n int64) { l.ToolDefinition = ByteSize(n) },
+		"sessions_per_principal":            func(l *Limits, n int64) { l.SessionsPerPrincipal = int(n) },
+		"concurrent_calls_per_principal":    func(l *Limits, n int64) { l.ConcurrentCallsPerPrincipal = int(n) },
+		"requests_per_minute_per_principal": func(l *Limits, n int64) { l.RequestsPerMinutePerPrincipal = int(n) },
+		"request_burst":                     func(l *Limits, n int64) { l.RequestBurst = int(n) },
+		"call_idle_timeout":                 func(l *Limits, n int64) { l.CallIdleTimeout = Duration(n) },
 	}
 	if len(set) != len(limitBounds) {
 		t.Fatalf("%d bounds, %d setters", len(limitBounds), len(set))

@@ -89,7 +89,7 @@ func (r *Rejection) asResult() bool {
 	case NotAuthorized:
 		return r.Code == CodeRole // a new token would not help, so no 403
 	case Limited:
-		return r.Reason == "concurrency"
+		return r.Reason == "concurrency" || r.Reason == "rate"
 	}
 	return false
 }

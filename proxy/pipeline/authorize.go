@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"fmt"
 
 	"mcp-sidecar/guards"
 	"mcp-sidecar/policy"
@@ -26,6 +27,11 @@ func (p *Pipeline) authorize(ctx context.Context, c *Call) error {
 	}
 	if c.Verb == wire.Watch && !p.sessions.watch(c) {
 		return &Rejection{Outcome: Limited, Code: CodeLimited, Reason: "streams", Public: "too many open streams of this session", Status: 429, RetryAfter: 60}
+	}
+	if c.isRequest() {
+		if wait := p.opts.Shared.rates.take(c.Principal.Key(), p.opts.Limits.Rate, p.opts.Now()); wait > 0 {
+			return &Rejection{Outcome: Limited, Code: CodeLimited, Reason: "rate", Public: fmt.Sprintf("rate limited, retry in %d s", wait), Status: 429, RetryAfter: wait}
+		}
 	}
 	if c.isRequest() && !p.quota.take(c, p.opts.Limits.Concurrent) {
 		return &Rejection{Outcome: Limited, Code: CodeLimited, Reason: "concurrency", Public: "rate limited, retry in 1 s", Status: 429, RetryAfter: 1}

@@ -20,6 +20,7 @@ type Limits struct {
 	ToolDefinition int         // bytes of one entry of tools/list
 	Sessions       int         // open sessions of one principal
 	Concurrent     int         // requests in flight of one principal
+	Rate           Rate        // requests of one principal over time
 }
 
 // Property is an argument that the sidecar adds to published schemas.
@@ -104,6 +105,7 @@ type Options struct {
 type Shared struct {
 	sessions *sessions
 	quota    quota
+	rates    rates
 }
 
 // NewShared returns an empty Shared. Only the sessions of l are looked at here:

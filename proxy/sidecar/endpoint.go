@@ -146,7 +146,17 @@ func (s *Sidecar) pipelineLimits() pipeline.Limits {
 		ToolDefinition: int(limits.ToolDefinition),
 		Sessions:       limits.SessionsPerPrincipal,
 		Concurrent:     limits.ConcurrentCallsPerPrincipal,
+		Rate:           rate(limits),
 	}
+}
+
+// rate is what the configuration says, with its burst.
+func rate(l config.Limits) pipeline.Rate {
+	r := pipeline.Rate{PerMinute: l.RequestsPerMinutePerPrincipal, Burst: l.RequestBurst}
+	if r.Burst == 0 {
+		r.Burst = max(1, r.PerMinute/6)
+	}
+	return r
 }
 
 // requestValues bounds the values of a request, array elements included: guards
