@@ -164,12 +164,11 @@ func (r *report) linearGoal(path string) figure {
 }
 
 func (r *report) addedGoal(path string) figure {
-	own, ok := r.line(path, smallText, 1)
-	floor, also := r.line(floorPath, smallText, 1)
-	if !ok || !also {
+	l, ok := r.line(path, smallText, 1)
+	if !ok {
 		return figure{unknown, "%.0f µs"}
 	}
-	return figure{own.P50 - floor.P50, "%.0f µs"}
+	return figure{l.P50Added, "%.0f µs"}
 }
 
 func (r *report) p99Goal(workers int) func(string) figure {

@@ -24,7 +24,7 @@ func goodReport() *report {
 			r.Lines = append(r.Lines, line{Size: size.size, Workers: workers, Path: floorPath, P50: 100})
 			for _, path := range []string{sidecarPath, sessionPath} {
 				same := ratio{size.times, size.times, size.times}
-				r.Lines = append(r.Lines, line{Size: size.size, Workers: workers, Path: path, CPU: size.cpu, P50: 180, CPURatio: same, P99Ratio: ratio{1.3, 1.3, 1.3}, PerSecondRatio: ratio{0.75, 0.75, 0.75}})
+				r.Lines = append(r.Lines, line{Size: size.size, Workers: workers, Path: path, CPU: size.cpu, P50: 180, P50Added: 80, CPURatio: same, P99Ratio: ratio{1.3, 1.3, 1.3}, PerSecondRatio: ratio{0.75, 0.75, 0.75}})
 			}
 		}
 	}
@@ -62,7 +62,7 @@ func TestGoals(t *testing.T) {
 		{"CPU, middle", eachLine(sessionPath, cpu(middleText)), "2"},
 		{"CPU, large", eachLine(sessionPath, cpu(maxSize)), "3"},
 		{"not linear", eachLine(sessionPath, func(l *line) { l.CPU *= float64(l.Size) }), "3"},
-		{"added latency", eachLine(sidecarPath, func(l *line) { l.P50++ }), "5 15"},
+		{"added latency", eachLine(sidecarPath, func(l *line) { l.P50Added++ }), "5 15"},
 		{"p99", eachLine(sessionPath, func(l *line) { l.P99Ratio.Median += 0.01 }), "6 6"},
 		{"throughput", eachLine(sessionPath, func(l *line) { l.PerSecondRatio.Median -= 0.01 }), "7"},
 		{"asked twice", func(r *report) { r.Paths[1].Upstream.Calls++ }, "8 15"},

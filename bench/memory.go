@@ -132,7 +132,7 @@ func (p *probe) sessions(ctx context.Context, m *memoryFigures) error {
 		stop()
 		return err
 	})
-	m.Session = max(0, first-idle) / float64(p.held)
+	m.Session = max(0, min(first, second)-idle) / float64(p.held)
 	m.SecondWave = max(0, second-first) / float64(p.held)
 	m.Stream = max(0, listening-before) / float64(p.streams)
 	return err

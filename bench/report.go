@@ -42,6 +42,7 @@ type line struct {
 	P50       float64 `json:"p50_us"`
 	P99       float64 `json:"p99_us"`
 	PerSecond float64 `json:"calls_per_second"`
+	P50Added  float64 `json:"p50_over_floor_us"`
 
 	CPURatio       ratio `json:"cpu_x_floor"`
 	P50Ratio       ratio `json:"p50_x_floor"`
@@ -99,6 +100,7 @@ func newLine(c cell, name string, f, floor *figures) line {
 	return line{
 		Size: c.size, Workers: c.workers, Path: name,
 		CPU: median(f.cpu), P50: median(f.p50), P99: median(f.p99), PerSecond: median(f.perSecond),
+		P50Added: excess(f.p50, floor.p50),
 		CPURatio: compare(f.cpu, floor.cpu), P50Ratio: compare(f.p50, floor.p50),
 		P99Ratio: compare(f.p99, floor.p99), PerSecondRatio: compare(f.perSecond, floor.perSecond),
 	}

@@ -109,16 +109,17 @@ func percentEncoded(s string) bool {
 // credential; what is in between does not, for each of the three ways in which
 // it can be aligned.
 func credentialForms(credential string) []string {
-	forms := []string{credential}
+	forms := append(make([]string, 0, 7), credential)
 	for shift := range min(3, len(credential)) {
 		inner := credential[shift:]
 		inner = inner[:len(inner)/3*3]
 		if len(inner) < 12 {
 			continue // too short to mean anything
 		}
-		forms = append(forms, base64.RawStdEncoding.EncodeToString([]byte(inner)))
-		if safe := base64.RawURLEncoding.EncodeToString([]byte(inner)); safe != forms[len(forms)-1] {
-			forms = append(forms, safe)
+		form := base64.RawStdEncoding.EncodeToString([]byte(inner))
+		forms = append(forms, form)
+		if strings.ContainsAny(form, "+/") { // else the other alphabet writes the same
+			forms = append(forms, base64.RawURLEncoding.EncodeToString([]byte(inner)))
 		}
 	}
 	return forms
