@@ -44,7 +44,9 @@ func (b *bench) measureMemory(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		err = p.sessions(ctx, m)
+		if err = p.sessions(ctx, m); err == nil {
+			err = p.listening(ctx, m)
+		}
 		if p.close(); err != nil {
 			return err
 		}
@@ -88,7 +90,7 @@ func (b *bench) newProbe(ctx context.Context, tools int, environment ...string) 
 	}
 	return &probe{
 		visitor: newVisitor(sidecar.url, b.lab.token), sidecar: sidecar, upstream: upstream,
-		held: b.options.sessions, streams: max(1, b.options.sessions/5),
+		held: b.options.sessions, streams: max(1, b.options.sessions/10),
 	}, nil
 }
 
@@ -114,28 +116,30 @@ func (p *probe) anonymous() float64 { return float64(memoryOf(p.sidecar.pid()).a
 // sessions fills in what sessions cost. The heap takes its working size while the
 // first ones come and go; what is held then comes on top.
 func (p *probe) sessions(ctx context.Context, m *memoryFigures) error {
-	if err := p.visit(ctx, p.held, nil); err != nil {
+	if err := p.visit(ctx, (p.held+3)/4, nil); err != nil {
 		return err
 	}
 	idle := p.anonymous()
-	var first, second, listening float64
-	if err := p.visit(ctx, p.held, func([]string) error { first = p.anonymous(); return nil }); err != nil {
-		return err
+	var waves [2]float64
+	for i := range waves {
+		if err := p.visit(ctx, p.held, func([]string) error { waves[i] = p.anonymous(); return nil }); err != nil {
+			return err
+		}
 	}
-	if err := p.visit(ctx, p.held, func([]string) error { second = p.anonymous(); return nil }); err != nil {
-		return err
-	}
+	m.Session = max(0, min(waves[0], waves[1])-idle) / float64(p.held)
+	m.SecondWave = max(0, waves[1]-waves[0]) / float64(p.held)
+	return nil
+}
+
+// listening fills in what a session with an open stream costs.
+func (p *probe) listening(ctx context.Context, m *memoryFigures) error {
 	before := p.anonymous()
-	err := p.visit(ctx, p.streams, func(ids []string) error {
+	return p.visit(ctx, p.streams, func(ids []string) error {
 		stop, err := p.listenAll(ctx, ids)
-		listening = p.anonymous()
+		m.Stream = max(0, p.anonymous()-before) / float64(p.streams)
 		stop()
 		return err
 	})
-	m.Session = max(0, min(first, second)-idle) / float64(p.held)
-	m.SecondWave = max(0, second-first) / float64(p.held)
-	m.Stream = max(0, listening-before) / float64(p.streams)
-	return err
 }
 
 // visit opens n sessions, calls while unless it is nil, and ends them.

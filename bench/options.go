@@ -49,14 +49,14 @@ func parseOptions(args []string, stdout io.Writer) (options, error) {
 	fs.StringVar(&o.answer, "answer", answerSSE, "`HOW` the upstream answers: json or sse")
 	fs.StringVar(&o.sidecar, "sidecar", "", "`FILE` of the mcp-sidecar program (default: next to this one)")
 	fs.IntVar(&o.endurance, "endurance", 100_000, "`N` calls that have to pass the sidecar in all")
-	fs.IntVar(&o.sessions, "sessions", 4000, "`N` sessions that are held at a time to see what they cost")
+	fs.IntVar(&o.sessions, "sessions", 8000, "`N` sessions that are held at a time to see what they cost")
 	fs.BoolVar(&o.json, "json", false, "print one JSON document in place of the tables")
-	fs.BoolVar(&o.quick, "quick", false, "measure less: --calls 200 --rounds 2 --endurance 5000 --sessions 1000")
+	fs.BoolVar(&o.quick, "quick", false, "measure less: --calls 200 --rounds 2 --endurance 5000 --sessions 2000")
 	fs.BoolVar(&o.strict, "check", false, "end with 5 when a goal is not met")
 	fs.StringVar(&o.write, "write", "", "write the report to `FILE`, as Markdown")
 	err := fs.Parse(args)
 	if o.quick {
-		o.calls, o.rounds, o.endurance, o.sessions = 200, 2, 5000, 1000
+		o.calls, o.rounds, o.endurance, o.sessions = 200, 2, 5000, 2000
 		err = fs.Parse(args) // what is said is stronger
 	}
 	switch {
