@@ -197,9 +197,9 @@ func TestWrapPrintsOnlyMessages(t *testing.T) {
 // and nothing that is the sidecar's.
 func TestWrapEnvironment(t *testing.T) {
 	t.Parallel()
-	const service, caller = "service-credential-canary", "caller-token-canary"
+	const service, caller, seal = "service-credential-canary", "caller-token-canary", "seal-key-canary-of-thirty-two-characters"
 	dir := t.TempDir()
-	files := map[string]string{"service.token": service, "caller.token": caller}
+	files := map[string]string{"service.token": service, "caller.token": caller, "seal.key": seal}
 	for name, text := range files {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text+"\n"), 0o600); err != nil {
 			t.Fatal(err)
@@ -207,13 +207,14 @@ func TestWrapEnvironment(t *testing.T) {
 	}
 	config := func(name, upstream string) string {
 		file := filepath.Join(dir, name)
-		if err := os.WriteFile(file, []byte("version: 1\nupstreams: { server: "+upstream+" }\n"), 0o600); err != nil {
+		if err := os.WriteFile(file, []byte("version: 1\nupstreams:\n  server: "+upstream+"\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		return file
 	}
 	withHeader := config("header.yaml", `{ url: "http://127.0.0.1:9/mcp", credential: { kind: header, file: service.token } }`)
 	withEnv := config("env.yaml", fmt.Sprintf(`{ command: [%q, a-server], credential: { kind: env, variable: SERVICE, file: service.token } }`, os.Args[0]))
+	sealed := config("sealed.yaml", fmt.Sprintf("{ command: [%q, a-server] }\nseal_key_file: seal.key", os.Args[0]))
 	allowed := config("allowed.yaml", fmt.Sprintf(`{ command: [%q, a-server], env_allow: [API_KEY, NOT_SET] }`, os.Args[0]))
 	env := []string{"API_KEY=users-own-key", "EMPTY=", "SIDECAR_PRESET=observe", "sidecar_x=x", "SIDECAR_SECRET=" + service, "COPY=" + service, "INSIDE=Bearer " + service}
 	user := []string{"API_KEY=users-own-key", "EMPTY="}
@@ -229,6 +230,7 @@ func TestWrapEnvironment(t *testing.T) {
 		{"the server's own credential", env, []string{"-c", withEnv}, append(user, "SERVICE="+service), []string{"SIDECAR", "COPY", "INSIDE"}},
 		{"the caller's token", append(env, "SIDECAR_TOKEN="+caller, "MINE="+caller), server(), user, []string{caller}},
 		{"the caller's token in a file", append(env, "SIDECAR_TOKEN_FILE="+filepath.Join(dir, "caller.token"), "MINE="+caller), server(), user, []string{caller}},
+		{"the key that seals state", append(env, "MINE="+seal), []string{"-c", sealed}, user, []string{seal}},
 		{"allowed names only", env, []string{"-c", allowed}, user[:1], []string{"EMPTY", "PATH", "COPY", "NOT_SET"}},
 	} {
 		t.Run(row.name, func(t *testing.T) {

@@ -36,7 +36,7 @@ var pipeMutants = []mutant{
 	{name: "child: a credential inside a value", file: "proxy/sidecar/child.go", old: "len(secret) >= shortestSecret && strings.Contains(text, secret)", new: "false", pkgs: childTests, run: "Environment"},
 	{name: "child: a credential by name", file: "proxy/sidecar/child.go", old: "\t\tif s.holdsSecret(value) {\n", new: "\t\tif false {\n", pkgs: childTests, run: "Environment"},
 	{name: "child: serve hands on everything", file: "proxy/sidecar/child.go", old: "if u.EnvAllow == nil && s.cfg.Local {", new: "if true {", pkgs: childTests, run: "Environment"},
-	{name: "child: a credential that is not used", file: "proxy/sidecar/child.go", old: "files := slices.Clone(s.cfg.Unused)", new: "var files []string", pkgs: childTests, run: "Environment"},
+	{name: "child: a credential that is not used", file: "proxy/sidecar/child.go", old: "append(slices.Clone(s.cfg.Unused), s.cfg.SealKeyFile)", new: "append(slices.Clone(s.cfg.Unused[:0]), s.cfg.SealKeyFile)", pkgs: childTests, run: "Environment"},
 	{name: "child: the caller's token", file: "proxy/sidecar/child.go", old: "\t\ts.secrets = append(s.secrets, token)\n", new: "", pkgs: childTests, run: "Environment"},
 	{name: "child: says the sidecar's credentials", file: "proxy/sidecar/child.go", old: "\t\t\ttext = strings.ReplaceAll(text, secret, \"[REDACTED:credential]\")\n", new: "", pkgs: childTests, run: "Stderr"},
 	{name: "child: says secrets", file: "proxy/sidecar/child.go", old: "\treturn redact(text)\n", new: "\treturn text\n", pkgs: childTests, run: "Stderr"},

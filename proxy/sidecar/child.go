@@ -132,7 +132,7 @@ func (s *Sidecar) learnSecrets() error {
 }
 
 func (s *Sidecar) secretFiles() []string {
-	files := slices.Clone(s.cfg.Unused)
+	files := append(slices.Clone(s.cfg.Unused), s.cfg.SealKeyFile)
 	if s.cfg.Auth != nil {
 		for _, i := range s.cfg.Auth.Introspection {
 			files = append(files, i.ClientSecretFile)
