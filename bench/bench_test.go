@@ -180,6 +180,9 @@ func checkReport(t *testing.T, r *report) {
 		}
 	}
 	checkCalls(t, r)
+	if r.Added[floorPath] != 0 || len(r.Added) != 3 {
+		t.Errorf("added %v", r.Added)
+	}
 	if (r.Session != counted{Sessions: 3, Connections: r.Session.Connections}) {
 		t.Errorf("one session asks for %+v", r.Session)
 	}
@@ -193,8 +196,8 @@ func checkCalls(t *testing.T, r *report) {
 	t.Helper()
 	// 2 rounds of 12 calls in 4 cells, and in each a warm-up of 3 or 8 calls.
 	cells, one := 2*12*4+2*3+2*8, 2*12*2
-	hostile, endurance := 2*3*(1+len(attacks)), 3
-	for i, want := range []int{cells - one, cells, cells + hostile + endurance, cells + endurance} {
+	turns, hostile, endurance := 2*12, 2*3*(1+len(attacks)), 3
+	for i, want := range []int{cells - one, cells + turns, cells + turns + hostile + endurance, cells + turns + endurance} {
 		p := r.Paths[i]
 		if p.Calls != want || p.Failed != 0 {
 			t.Errorf("path %+v, want %d calls", p, want)
@@ -213,10 +216,10 @@ func TestRogueSidecar(t *testing.T) {
 		code int
 		want string
 	}{
-		{doubler, exitUnexpected, `the path "sidecar" sent 302 tools/call`},
+		{doubler, exitUnexpected, `the path "sidecar" sent 374 tools/call`},
 		{refuser, exitFailure, "out of order"},
 		{liar, exitFailure, "unexpected answer"},
-		{stumble, exitFailure, ` of 151 calls over the path "sidecar" failed; the first: HTTP 502`},
+		{stumble, exitFailure, ` of 175 calls over the path "sidecar" failed; the first: HTTP 502`},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), row.name)

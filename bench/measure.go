@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"runtime"
+	"slices"
 	"time"
 )
 
@@ -37,7 +39,8 @@ type bench struct {
 	cells   []cell
 	texts   map[string]map[int][]exchange // by revision and size
 	figures map[cell]map[string]*figures
-	hostile [][]float64 // by kind: processor time against prose, one value a round
+	added   map[string][]float64 // by path: p50 above the floor's, calls taking turns, one value a round
+	hostile [][]float64          // by kind: processor time against prose, one value a round
 	uses    map[string]*use
 	audited int
 	session counted // what the opening and the end of one session asked of the upstream
@@ -46,7 +49,7 @@ type bench struct {
 
 // measure does everything that is to be reported, and tells talk how far it is.
 func measure(ctx context.Context, o options, talk io.Writer) (*report, error) {
-	b := &bench{options: o, talk: talk, texts: map[string]map[int][]exchange{}, figures: map[cell]map[string]*figures{}, uses: map[string]*use{}}
+	b := &bench{options: o, talk: talk, texts: map[string]map[int][]exchange{}, figures: map[cell]map[string]*figures{}, added: map[string][]float64{}, uses: map[string]*use{}}
 	if err := b.prepare(); err != nil {
 		return nil, err
 	}
@@ -195,7 +198,7 @@ func (b *bench) rounds(ctx context.Context) error {
 				}
 			}
 		}
-		if err := b.hostileRound(ctx); err != nil {
+		if err := errors.Join(b.takeTurns(ctx), b.hostileRound(ctx)); err != nil {
 			return err
 		}
 	}
@@ -228,6 +231,51 @@ func (b *bench) timed(ctx context.Context, p *path, workers, calls int, all []ex
 		return t, -1, err
 	}
 	return t, micros(after-before) / float64(calls), err
+}
+
+// takeTurns makes single calls over the floor and the sidecar in turn: what one
+// call takes longer is less than what a busy machine changes from one second to the
+// next.
+func (b *bench) takeTurns(ctx context.Context) error {
+	size, calls := b.options.sizes[0], b.options.calls
+	if size != smallText {
+		return nil // the goal speaks of no other
+	}
+	before, err := b.lab.counted(ctx)
+	if err != nil {
+		return err
+	}
+	paths := b.lab.paths[1:]
+	took := make([]taken, len(paths))
+	for n := range calls {
+		for i := range paths {
+			i = (i + n) % len(paths)
+			p := paths[i]
+			took[i].add(p.load.call(ctx, b.texts[p.load.version][size][n%variants]))
+		}
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	after, err := b.lab.counted(ctx)
+	if err != nil {
+		return err
+	}
+	rest := after.minus(before)
+	for i, p := range paths {
+		u := b.uses[p.name]
+		u.calls += calls
+		if u.failed += took[i].failed; u.err == nil {
+			u.err = took[i].err
+		}
+		u.upstream.Calls += int64(calls)
+		rest.Calls -= int64(calls)
+		slices.Sort(took[i].latencies)
+		b.added[p.name] = append(b.added[p.name], micros(percentile(took[i].latencies, 0.50)-percentile(took[0].latencies, 0.50)))
+	}
+	// What does not add up is the sidecar's: the floor does not think.
+	b.uses[sidecarPath].upstream = b.uses[sidecarPath].upstream.plus(rest)
+	return nil
 }
 
 // hostileRound measures texts that want to cost much, next to prose of their size.

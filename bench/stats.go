@@ -36,16 +36,6 @@ type ratio struct {
 	High   float64 `json:"high"`
 }
 
-// excess is by how much one path exceeds the floor: the median over the rounds of
-// the difference within each.
-func excess(values, floor []float64) float64 {
-	var each []float64
-	for i := range min(len(values), len(floor)) {
-		each = append(each, values[i]-floor[i])
-	}
-	return median(each)
-}
-
 // compare pairs what was measured in the same round, since the machine's load
 // changes between rounds. Rounds without a floor are left out.
 func compare(values, floor []float64) ratio {

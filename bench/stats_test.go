@@ -80,26 +80,6 @@ func TestCompare(t *testing.T) {
 	}
 }
 
-func TestExcess(t *testing.T) {
-	for _, row := range []struct {
-		name          string
-		values, floor []float64
-		want          float64
-	}{
-		{"nothing measured", nil, nil, 0},
-		{"the floor itself", []float64{3, 5}, []float64{3, 5}, 0},
-		{"rounds are paired: a busy round is busy for both", []float64{15, 120, 16}, []float64{10, 110, 10}, 6},
-		{"less", []float64{8, 9}, []float64{10, 10}, -1.5},
-		{"a round less", []float64{15, 99}, []float64{10}, 5},
-	} {
-		t.Run(row.name, func(t *testing.T) {
-			if got := excess(row.values, row.floor); got != row.want {
-				t.Errorf("excess = %v, want %v", got, row.want)
-			}
-		})
-	}
-}
-
 func TestOver(t *testing.T) {
 	for _, row := range []struct {
 		name   string
