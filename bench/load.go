@@ -129,7 +129,9 @@ func (l *load) run(ctx context.Context, all []exchange, workers, calls int) take
 		})
 	}
 	wg.Wait()
-	return join(parts, time.Since(began))
+	t := join(parts)
+	t.elapsed = time.Since(began)
+	return t
 }
 
 func (t *taken) add(d time.Duration, err error) {
@@ -142,9 +144,11 @@ func (t *taken) add(d time.Duration, err error) {
 	}
 }
 
-func join(parts []taken, elapsed time.Duration) taken {
-	all := taken{elapsed: elapsed}
+// join adds up what was taken by several workers, or one after the other.
+func join(parts []taken) taken {
+	var all taken
 	for _, p := range parts {
+		all.elapsed += p.elapsed
 		all.latencies = append(all.latencies, p.latencies...)
 		all.failed += p.failed
 		if all.err == nil {

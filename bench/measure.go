@@ -183,19 +183,13 @@ func (b *bench) calls(c cell) int {
 // largeText is the size above which fewer calls are made: they take longer.
 const largeText = 50 << 10
 
-// rounds measures each cell once a round on each path, in an order that rotates:
-// whoever came first each time would have the machine in another state.
+// rounds measures each cell once a round.
 func (b *bench) rounds(ctx context.Context) error {
 	for round := range b.options.rounds {
 		b.say("round %d of %d", round+1, b.options.rounds)
 		for i, c := range b.cells {
-			for _, p := range rotated(b.lab.paths, round+i) {
-				if p.name == directPath && c.workers > 1 {
-					continue // what the way itself takes is known from one call at a time
-				}
-				if err := b.sample(ctx, p, c); err != nil {
-					return err
-				}
+			if err := b.sample(ctx, c, round+i); err != nil {
+				return err
 			}
 		}
 		if err := errors.Join(b.takeTurns(ctx), b.hostileRound(ctx)); err != nil {
@@ -205,20 +199,45 @@ func (b *bench) rounds(ctx context.Context) error {
 	return nil
 }
 
-func (b *bench) sample(ctx context.Context, p *path, c cell) error {
+// maxTurns is how often the paths take turns in one cell and round.
+const maxTurns = 4
+
+// sample measures a cell. The paths take turns, in an order that rotates: whoever
+// came first each time would have the machine in another state, and the machine is
+// in another state every second.
+func (b *bench) sample(ctx context.Context, c cell, by int) error {
 	calls := b.calls(c)
-	t, cpu, err := b.timed(ctx, p, c.workers, calls, b.texts[p.load.version][c.size])
-	if err != nil {
-		return err
+	turns := min(maxTurns, max(1, calls/(8*c.workers))) // shorter ones would be all beginning and end
+	parts := map[string][]taken{}
+	cpu := map[string]float64{}
+	for turn := range turns {
+		for _, p := range rotated(b.lab.paths, by+turn) {
+			if p.name == directPath && c.workers > 1 {
+				continue // what the way itself takes is known from one call at a time
+			}
+			n := calls*(turn+1)/turns - calls*turn/turns
+			t, each, err := b.timed(ctx, p, c.workers, n, b.texts[p.load.version][c.size])
+			if err != nil {
+				return err
+			}
+			parts[p.name] = append(parts[p.name], t)
+			cpu[p.name] += each * float64(n)
+		}
 	}
-	f := b.figures[c][p.name]
+	for name, all := range parts {
+		b.figures[c][name].enter(join(all), cpu[name]/float64(calls))
+	}
+	return nil
+}
+
+// enter adds what one round has taken; cpu is below 0 where it is not known.
+func (f *figures) enter(t taken, cpu float64) {
 	if cpu >= 0 {
 		f.cpu = append(f.cpu, cpu)
 	}
 	f.p50 = append(f.p50, micros(percentile(t.latencies, 0.50)))
 	f.p99 = append(f.p99, micros(percentile(t.latencies, 0.99)))
 	f.perSecond = append(f.perSecond, float64(len(t.latencies))/t.elapsed.Seconds())
-	return nil
 }
 
 // timed is drive with the processor time per call in microseconds, -1 where the

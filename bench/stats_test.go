@@ -123,11 +123,11 @@ func TestRotated(t *testing.T) {
 func TestJoin(t *testing.T) {
 	first := &testError{"first"}
 	got := join([]taken{
-		{latencies: []time.Duration{5, 1}, failed: 1, err: first},
+		{latencies: []time.Duration{5, 1}, failed: 1, err: first, elapsed: time.Second},
 		{},
-		{latencies: []time.Duration{3}, failed: 2, err: &testError{"second"}},
-	}, time.Second)
-	if !slices.Equal(got.latencies, []time.Duration{1, 3, 5}) || got.failed != 3 || !errors.Is(got.err, first) || got.elapsed != time.Second {
+		{latencies: []time.Duration{3}, failed: 2, err: &testError{"second"}, elapsed: time.Minute},
+	})
+	if !slices.Equal(got.latencies, []time.Duration{1, 3, 5}) || got.failed != 3 || !errors.Is(got.err, first) || got.elapsed != time.Second+time.Minute {
 		t.Errorf("join = %+v", got)
 	}
 }
