@@ -42,7 +42,7 @@ func parseOptions(args []string, stdout io.Writer) (options, error) {
 	o := options{concurrency: []int{1, 8, 32, 128}, sizes: []int{smallText, middleText, maxSize}}
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
 	fs.SetOutput(io.Discard) // errors are printed once, by run
-	fs.IntVar(&o.calls, "calls", 1200, "`N` calls per path, cell and round; fewer where texts are large")
+	fs.IntVar(&o.calls, "calls", 1200, "`N` calls per path, cell and round; fewer where texts are large, more where the slowest 1 % count")
 	fs.IntVar(&o.rounds, "rounds", 5, "`N` rounds; figures are medians over them")
 	fs.Var((*counts)(&o.concurrency), "concurrency", "`LIST` of numbers of workers, each with one call at a time")
 	fs.Var((*sizes)(&o.sizes), "sizes", "`LIST` of text sizes, in the request and again in the answer: 100, 10k, 1m")

@@ -156,7 +156,8 @@ func (r *report) write(w io.Writer, asJSON bool) error {
 func (r *report) text() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "mcp-sidecar bench: %s, %s\n", r.Machine, r.Go)
-	fmt.Fprintf(&b, "upstream answers %s; %d rounds of %d calls a path, fewer above %s; %d s\n", r.Answer, r.Rounds, r.Calls, sizeText(largeText), r.Seconds)
+	fmt.Fprintf(&b, "upstream answers %s; %d rounds of %d calls a path, %d times as many at %s, fewer above %s; %d s\n",
+		r.Answer, r.Rounds, r.Calls, tailCalls, sizeText(smallText), sizeText(largeText), r.Seconds)
 	b.WriteString("sidecar: MCP " + stateless + "; session: MCP " + withSession + "; preset balanced, introspected bearer token, scopes, Casbin file, all guards enforced, audit file\n")
 	fmt.Fprintf(&b, "floor:   httputil.ReverseProxy; %s\n", r.collector())
 	b.WriteString("Only the columns \"x floor\" carry over to other machines.\n\n")
