@@ -26,7 +26,7 @@ func (r *report) document(args []string) string {
 		"The ways take turns within each of %d rounds, in an order that rotates, and a ratio is the median of the rounds' own ratios: machines differ and are busy, so only ratios carry over.\n\n",
 		r.Seconds, r.Machine, r.Go, strings.ToUpper(r.Answer), r.Rounds)
 	b.WriteString("The *floor* is a plain `httputil.ReverseProxy` in front of the same upstream, with buffered bodies and kept connections. The sidecar runs with the preset `balanced`: bearer token by introspection (cached), scopes, Casbin policy from a file, every guard enforcing, one audit record per call.\n\n")
-	b.WriteString("## Goals\n\nOne figure counts for both revisions of MCP, or for no call in particular. CPU is the proxy's processor time, user and system.\n\n")
+	b.WriteString("## Goals\n\nOne figure counts for both revisions of MCP, or for no call in particular. CPU is the proxy's processor time, user and system. Memory per session and per stream is that of a sidecar with " + eager + ", which holds little more than what is in use; at its own setting Go keeps up to as much again.\n\n")
 	rows := [][]string{{"Goal", "What", "Must", stateless, withSession, "Met"}}
 	for _, g := range r.Goals {
 		rows = append(rows, []string{g.Number, g.What, g.Must, g.Stateless, g.Figure, g.Met})
