@@ -198,7 +198,7 @@ func tryAll(ctx context.Context, root string, selected []mutant, jobs int) []str
 			mu.Lock()
 			defer mu.Unlock()
 			fmt.Printf("%-9s %-60s %5.1fs\n", verdict, m.name, time.Since(begun).Seconds())
-			if verdict != killed {
+			if verdict != killed && verdict != hung {
 				bad = append(bad, m.name+": "+verdict)
 			}
 		})
@@ -210,6 +210,7 @@ func tryAll(ctx context.Context, root string, selected []mutant, jobs int) []str
 // Verdicts.
 const (
 	killed   = "killed"
+	hung     = "hung" // killed too, by a test that never ended, if nothing else kept it from ending
 	survived = "SURVIVED"
 	broken   = "BROKEN" // does not compile, or could not be run
 )
@@ -236,6 +237,8 @@ func try(ctx context.Context, root string, m mutant) string {
 			continue // the next package may notice
 		case bytes.Contains(out, []byte("[build failed]")), bytes.Contains(out, []byte("[setup failed]")), ctx.Err() != nil:
 			return broken + "\n" + string(out)
+		case bytes.Contains(out, []byte("panic: test timed out after "+patience)):
+			return hung
 		}
 		return killed
 	}
