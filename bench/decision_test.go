@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -81,11 +82,18 @@ func newPipeline(b *testing.B, up pipeline.Upstream) *pipeline.Pipeline {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { _ = records.Close() })
+	issuer := httptest.NewServer(http.HandlerFunc(activeToken))
+	b.Cleanup(issuer.Close)
+	fetcher, err := identity.NewFetcher(identity.FetchOptions{URLs: []string{issuer.URL}, AllowLoopbackHTTP: true})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(fetcher.Close)
 	tool := cfg.Tools["notes/echo"]
 	return pipeline.New(pipeline.Options{
 		Server: "notes",
 		Authenticator: identity.NewIntrospector(identity.IntrospectionOptions{
-			URL: "http://127.0.0.1:9000/introspect", Audience: []string{audience}, Client: &http.Client{Transport: activeToken{}},
+			URL: issuer.URL, Audience: []string{audience}, Fetcher: fetcher,
 		}),
 		Policy:  rules,
 		Catalog: policy.NewCatalog(map[string]policy.Entry{"notes/echo": {Permission: policy.Permission{Object: tool.Resource, Action: tool.Action}, Scopes: tool.Scopes}}),
@@ -105,14 +113,9 @@ func newPipeline(b *testing.B, up pipeline.Upstream) *pipeline.Pipeline {
 }
 
 // activeToken is an issuer that knows every token.
-type activeToken struct{}
-
-func (activeToken) RoundTrip(*http.Request) (*http.Response, error) {
-	return &http.Response{
-		StatusCode: http.StatusOK,
-		Header:     http.Header{"Content-Type": {"application/json"}},
-		Body:       io.NopCloser(strings.NewReader(`{"active":true,"sub":"` + subject + `","aud":"` + audience + `","scope":"` + scope + `"}`)),
-	}, nil
+func activeToken(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = io.WriteString(w, `{"active":true,"sub":"`+subject+`","aud":"`+audience+`","scope":"`+scope+`"}`)
 }
 
 // memoryUpstream answers from memory.

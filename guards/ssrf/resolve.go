@@ -68,26 +68,34 @@ func ofNetwork(addrs []netip.Addr, network string) []netip.Addr {
 	})
 }
 
-// resolve asks r for host and refuses it unless every answer is public. One
+// resolve asks r for host and refuses it unless every answer is public.
+func resolve(ctx context.Context, r Resolver, host string) *guards.Block {
+	_, b := publicAddrs(ctx, r, host)
+	return b
+}
+
+// publicAddrs returns the answers of r for host if every one is public. One
 // public answer among private ones is what a rebinding name looks like, and
 // which of them the upstream will dial nobody knows.
-func resolve(ctx context.Context, r Resolver, host string) *guards.Block {
+func publicAddrs(ctx context.Context, r Resolver, host string) ([]netip.Addr, *guards.Block) {
 	if r == nil {
-		return refuse(RuleUnresolved, "host does not resolve")
+		return nil, refuse(RuleUnresolved, "host does not resolve")
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
 	addrs, err := r.LookupNetIP(ctx, "ip", host)
 	if err != nil || len(addrs) == 0 {
-		return refuse(RuleUnresolved, "host does not resolve")
+		return nil, refuse(RuleUnresolved, "host does not resolve")
 	}
+	public := make([]netip.Addr, 0, len(addrs))
 	for _, a := range addrs {
 		a = a.Unmap() // net.Resolver may return an A record in its mapped form
 		if Reserved(a) {
-			return refuse(RuleReserved, reservedText(a)+" (resolved from "+showHost(host)+")")
+			return nil, refuse(RuleReserved, reservedText(a)+" (resolved from "+showHost(host)+")")
 		}
+		public = append(public, a)
 	}
-	return nil
+	return public, nil
 }
 
 // showHost quotes host, which is plain ASCII by now, and cuts it.

@@ -10,8 +10,8 @@
 //
 // [Examine] is the part without DNS, [Check] the whole, [Guard] applies it to
 // the arguments of a call. A check of an argument cannot bind the connection
-// that the upstream makes later (DNS rebinding, redirects): [Reserved] is
-// exported for a dialer that checks again.
+// that the upstream makes later (DNS rebinding, redirects): [Dialer] does, for
+// whoever connects through it.
 package ssrf
 
 import (

@@ -3,11 +3,8 @@ package identity
 import (
 	"context"
 	"crypto/sha256"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
-	"mime"
 	"net/http"
 	"net/url"
 	"strings"
@@ -23,9 +20,7 @@ import (
 const (
 	positiveLife   = 30 * time.Second // how long a revoked token may still pass
 	negativeLife   = 5 * time.Second  // how long a token issued just now may still fail
-	askTimeout     = 5 * time.Second
-	maxAnswer      = 1 << 20 // bytes
-	maxCached      = 10_000  // entries in each cache
+	maxCached      = 10_000           // entries in each cache
 	introspectForm = "application/x-www-form-urlencoded"
 )
 
@@ -37,8 +32,8 @@ type IntrospectionOptions struct {
 	ClientSecret Secret   //
 	Audience     []string // a token must be meant for at least one of these
 
-	Client *http.Client     // nil: a client that follows no redirect and uses no proxy
-	Now    func() time.Time // nil: time.Now
+	Fetcher *Fetcher         // asks URL
+	Now     func() time.Time // nil: time.Now
 }
 
 // Introspector verifies opaque tokens by asking their issuer (RFC 7662). The
@@ -63,20 +58,6 @@ func NewIntrospector(o IntrospectionOptions) *Introspector {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	if o.Client == nil {
-		o.Client = &http.Client{
-			Timeout: askTimeout,
-			// A redirect would carry the token to a host that the configuration does not name.
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-			Transport: &http.Transport{
-				Proxy:               nil, // the environment must not decide who sees tokens
-				TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12},
-				MaxIdleConnsPerHost: 8,
-				MaxConnsPerHost:     64, // a flood of unknown tokens must not become one of connections
-				IdleConnTimeout:     time.Minute,
-			},
-		}
-	}
 	return &Introspector{opts: o, known: map[string]verdict{}, unknown: map[string]verdict{}}
 }
 
@@ -90,7 +71,7 @@ func (v *Introspector) Authenticate(ctx context.Context, token Secret) (Principa
 	flight := v.flights.DoChan(key, func() (any, error) {
 		// The question is shared by every caller with this token, so it must not
 		// die with the one who happened to ask first.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTimeout)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchTimeout)
 		defer cancel()
 		return v.ask(ctx, key, token)
 	})
@@ -198,27 +179,21 @@ func (v *Introspector) query(ctx context.Context, token Secret) (answer, error) 
 		// RFC 6749 section 2.3.1: both parts are form-encoded before they are joined.
 		req.SetBasicAuth(url.QueryEscape(v.opts.ClientID), url.QueryEscape(v.opts.ClientSecret.Reveal()))
 	}
-	resp, err := v.opts.Client.Do(req)
+	reply, err := v.opts.Fetcher.Do(req)
 	if err != nil {
 		return answer{}, fmt.Errorf("introspection endpoint: %w", err)
 	}
-	defer func() { _ = resp.Body.Close() }()
-	return readAnswer(resp)
+	return readAnswer(reply)
 }
 
-func readAnswer(resp *http.Response) (answer, error) {
-	media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-	if resp.StatusCode != http.StatusOK || media != "application/json" {
-		return answer{}, fmt.Errorf("introspection endpoint answered %d with media type %q", resp.StatusCode, media)
-	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
-	if err != nil || len(body) > maxAnswer {
-		return answer{}, errors.New("introspection answer is cut short or too large")
+func readAnswer(r Reply) (answer, error) {
+	if r.Status != http.StatusOK || r.Media != "application/json" {
+		return answer{}, fmt.Errorf("introspection endpoint answered %d with media type %.64q", r.Status, r.Media)
 	}
 	var a answer
 	// This decoder refuses duplicate names and matches case exactly, so an answer
 	// has one reading only.
-	if err := json.Unmarshal(body, &a); err != nil {
+	if err := json.Unmarshal(r.Body, &a); err != nil {
 		return answer{}, errors.New("introspection answer is not the JSON it should be")
 	}
 	return a, nil

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
@@ -67,8 +66,18 @@ func (s *stopped) advance(d time.Duration) {
 	s.now = s.now.Add(d)
 }
 
+// fetcherOf asks e for whatever stands at idp.example.
+func fetcherOf(e http.RoundTripper) *Fetcher {
+	f, err := NewFetcher(FetchOptions{URLs: []string{"https://idp.example"}})
+	if err != nil {
+		panic(err)
+	}
+	f.next = e
+	return f
+}
+
 func verifier(e *endpoint, c *stopped) *Introspector {
-	o := IntrospectionOptions{Issuer: "https://idp.example", URL: "https://idp.example/introspect", Audience: []string{"doc-server", "other"}, Client: &http.Client{Transport: e}}
+	o := IntrospectionOptions{Issuer: "https://idp.example", URL: "https://idp.example/introspect", Audience: []string{"doc-server", "other"}, Fetcher: fetcherOf(e)}
 	if c != nil {
 		o.Now = c.Now
 	}
@@ -239,7 +248,7 @@ func TestSlowIssuer(t *testing.T) {
 		v := verifier(&endpoint{wait: func(r *http.Request) error { <-r.Context().Done(); return r.Context().Err() }}, nil)
 		begun := time.Now()
 		_, err := v.Authenticate(t.Context(), NewSecret("t"))
-		if took := time.Since(begun); !errors.Is(err, ErrUnavailable) || took != askTimeout {
+		if took := time.Since(begun); !errors.Is(err, ErrUnavailable) || took != fetchTimeout {
 			t.Errorf("%v after %v", err, took)
 		}
 	})
@@ -267,29 +276,6 @@ func TestQuestion(t *testing.T) {
 	}
 }
 
-// The token leaves for the configured endpoint and nowhere else.
-func TestDefaultClient(t *testing.T) {
-	trap := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the token was carried elsewhere") }))
-	defer trap.Close()
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		http.Redirect(w, r, trap.URL, http.StatusTemporaryRedirect)
-	}))
-	defer server.Close()
-	v := NewIntrospector(IntrospectionOptions{Issuer: server.URL, URL: server.URL, Audience: []string{"doc-server"}})
-	defer v.opts.Client.CloseIdleConnections()
-	if _, err := v.Authenticate(t.Context(), NewSecret("t")); !errors.Is(err, ErrUnavailable) {
-		t.Errorf("redirect: %v", err)
-	}
-	transport := v.opts.Client.Transport.(*http.Transport)
-	if transport.Proxy != nil || v.opts.Client.Timeout != askTimeout {
-		t.Error("the environment can choose a proxy, or an answer can take for ever")
-	}
-	server.Close()
-	if _, err := v.Authenticate(t.Context(), NewSecret("t")); !errors.Is(err, ErrUnavailable) {
-		t.Errorf("closed: %v", err)
-	}
-}
-
 // Every way in which an answer can be wrong fails closed.
 func TestBadAnswers(t *testing.T) {
 	for name, e := range map[string]*endpoint{
@@ -300,7 +286,7 @@ func TestBadAnswers(t *testing.T) {
 		"signed answer": {answer: func(string, *http.Request) (int, string, string) {
 			return 200, "application/token-introspection+jwt", "e30.e30.x"
 		}},
-		"1 MiB and more": {answer: always(activeAlice + strings.Repeat(" ", maxAnswer))},
+		"1 MiB and more": {answer: always(activeAlice + strings.Repeat(" ", maxFetched))},
 		"trailing text":  {answer: always(activeAlice + "x")},
 		"two answers":    {answer: always(activeAlice + activeAlice)},
 		"twice":          {answer: always(strings.Replace(activeAlice, `"sub"`, `"active":true,"sub"`, 1))},
@@ -314,7 +300,7 @@ func TestBadAnswers(t *testing.T) {
 			t.Errorf("%s: %+v, %v", name, p, err)
 		}
 	}
-	if _, err := verifier(&endpoint{answer: always(activeAlice + strings.Repeat(" ", maxAnswer-len(activeAlice)))}, nil).Authenticate(t.Context(), NewSecret("t")); err != nil {
+	if _, err := verifier(&endpoint{answer: always(activeAlice + strings.Repeat(" ", maxFetched-len(activeAlice)))}, nil).Authenticate(t.Context(), NewSecret("t")); err != nil {
 		t.Errorf("1 MiB: %v", err)
 	}
 }

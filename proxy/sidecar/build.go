@@ -109,7 +109,11 @@ func (s *Sidecar) buildVerifier() (pipeline.Authenticator, error) {
 	}
 	var all identity.Verifiers
 	for _, i := range s.cfg.Auth.Introspection {
-		o := identity.IntrospectionOptions{Issuer: i.Issuer, URL: i.URL, ClientID: i.ClientID, Audience: s.cfg.Auth.Audience, Now: s.opts.Now}
+		fetcher, err := identity.NewFetcher(identity.FetchOptions{URLs: []string{i.URL}, AllowLoopbackHTTP: i.AllowLoopbackHTTP})
+		if err != nil {
+			return nil, fmt.Errorf("%w: auth.introspection: %w", ErrConfig, err)
+		}
+		o := identity.IntrospectionOptions{Issuer: i.Issuer, URL: i.URL, ClientID: i.ClientID, Audience: s.cfg.Auth.Audience, Now: s.opts.Now, Fetcher: fetcher}
 		if i.ClientID != "" {
 			secret, err := s.readSecret(i.ClientSecretFile)
 			if err != nil {
