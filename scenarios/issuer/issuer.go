@@ -1,9 +1,19 @@
-// Package issuer is a small authorization server for demonstrations and tests.
-// It is a test tool and nothing else: tokens are minted by a Go call, live in
-// memory, and are never handed out over HTTP.
+// Package issuer is a small authorization server for demonstrations, tests and
+// local trials. It is a test tool and nothing else: whoever reaches it may log in
+// under any name and without a password, and everything that it knows lives in
+// memory.
 //
-// It answers token introspection (RFC 7662) and publishes its metadata (RFC
-// 8414). It is lax on purpose: a token that has expired, or that was meant for
+// What it speaks is real, so that the other side of it can be tested:
+//
+//   - metadata (RFC 8414, and OpenID Connect Discovery's location of it)
+//   - signed access tokens (RFC 9068) and a key set with rotation: [Issuer.MintJWT],
+//     [Issuer.Rotate], [Issuer.Retire], [Issuer.Sign]
+//   - client credentials (RFC 6749 section 4.4), token exchange (RFC 8693)
+//   - introspection (RFC 7662) and revocation (RFC 7009)
+//
+// [Issuer.Break] makes it fail in the ways in which such servers fail.
+//
+// Introspection is lax on purpose: a token that has expired, or that was meant for
 // another service, is still answered with "active": true together with its exp
 // and aud. What the demonstration shows is then the checking of the resource
 // server, which must not rely on a careful issuer.
@@ -11,7 +21,6 @@ package issuer
 
 import (
 	"crypto/rand"
-	"crypto/subtle"
 	"encoding/json"
 	"net/http"
 	"net/url"
@@ -20,21 +29,29 @@ import (
 	"time"
 )
 
+// Paths of the endpoints, below the path of Config.URL.
 const (
 	introspectPath = "/introspect"
-	metadataPath   = "/.well-known/oauth-authorization-server"
+	tokenPath      = "/token"
+	revokePath     = "/revoke"
+	keysPath       = "/jwks"
+)
 
-	// maxForm bounds an introspection request; a token has 26 characters.
-	maxForm = 64 << 10
+// Bounds of what clients send and of how long things live.
+const (
+	maxForm         = 64 << 10
+	defaultLifetime = 5 * time.Minute
 )
 
 // Claims is what a token stands for.
 type Claims struct {
-	Subject  string    // sub: the user's name
-	ClientID string    // client_id: the program that acts for the user
-	Audience string    // aud: the service that the token is meant for
-	Expiry   time.Time // exp: may lie in the past
-	Scopes   []string  // scope
+	Subject  string         // sub: the user's name
+	ClientID string         // client_id: the program that acts for the user
+	Audience string         // aud: the service that the token is meant for
+	Expiry   time.Time      // exp: may lie in the past
+	Scopes   []string       // scope
+	Actor    string         // act: who uses the token in the subject's place; empty: nobody
+	Extra    map[string]any // further claims of a JWT
 }
 
 // Config holds what New needs.
@@ -42,40 +59,68 @@ type Config struct {
 	URL          string // issuer identifier and base address, without a trailing slash
 	ClientID     string // the resource server that may introspect
 	ClientSecret string // its secret
+	// Lifetime is how long tokens live that are asked for over HTTP. Zero means
+	// five minutes.
+	Lifetime time.Duration
+	// Now is the time. Nil means the system's.
+	Now func() time.Time
 }
 
 // Counters says what was asked so far.
 type Counters struct {
 	Unauthorized int // introspection requests refused for wrong client credentials
-	Active       int // answers with "active": true
-	Inactive     int // answers with "active": false
+	Active       int // introspection answers with "active": true
+	Inactive     int // introspection answers with "active": false
+	Keys         int // requests for the key set, failed ones included
+	Metadata     int // requests for the metadata, failed ones included
+	Granted      int // tokens that the token endpoint has handed out
 }
 
-// Issuer mints opaque tokens and answers questions about them. It is safe for
-// concurrent use.
+// Issuer mints tokens and answers questions about them. It is safe for concurrent
+// use.
 type Issuer struct {
 	config Config
+	path   string // of Config.URL
 
 	mu       sync.Mutex
+	keys     []signingKey // the last one signs
 	tokens   map[string]Claims
+	clients  map[string]Client
+	faults   map[Endpoint]*fault
 	counters Counters
 }
 
-// New returns an issuer without tokens.
+// New returns an issuer with one ES256 key, without tokens and clients.
 func New(c Config) *Issuer {
-	return &Issuer{config: c, tokens: make(map[string]Claims)}
+	if c.Lifetime == 0 {
+		c.Lifetime = defaultLifetime
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	i := &Issuer{config: c, tokens: map[string]Claims{}, clients: map[string]Client{}, faults: map[Endpoint]*fault{}}
+	if u, err := url.Parse(c.URL); err == nil {
+		i.path = strings.TrimSuffix(u.Path, "/")
+	}
+	i.Rotate(ES256)
+	return i
 }
 
 // Mint returns a new opaque token for c, different in every run.
 func (i *Issuer) Mint(c Claims) string {
 	token := rand.Text()
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.tokens[token] = c
+	i.remember(token, c)
 	return token
 }
 
-// Revoke makes the issuer forget token, which is inactive from then on.
+func (i *Issuer) remember(token string, c Claims) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.tokens[token] = c
+}
+
+// Revoke makes the issuer forget token, which introspection calls inactive from
+// then on. Whoever checks a JWT by its signature alone does not notice.
 func (i *Issuer) Revoke(token string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -89,100 +134,21 @@ func (i *Issuer) Counters() Counters {
 	return i.counters
 }
 
-// Handler serves POST /introspect, the metadata document, and a note at / that
-// says what this server is.
+// Handler serves every endpoint, and a note at / that says what this server is.
 func (i *Issuer) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST "+introspectPath, i.introspect)
-	mux.HandleFunc("GET "+metadataPath, i.metadata)
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+	mux.Handle("POST "+i.path+introspectPath, i.breakable(EndpointIntrospect, i.introspect))
+	mux.Handle("POST "+i.path+tokenPath, i.breakable(EndpointToken, i.token))
+	mux.Handle("POST "+i.path+revokePath, i.breakable(EndpointRevoke, i.revoke))
+	mux.Handle("GET "+i.path+keysPath, i.breakable(EndpointKeys, i.serveKeys))
+	for _, path := range i.metadataPaths() {
+		mux.Handle("GET "+path, i.breakable(EndpointMetadata, i.metadata))
+	}
+	mux.HandleFunc("GET "+i.path+"/{$}", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		_, _ = w.Write([]byte("demo issuer of mcp-sidecar: a test tool, lax on purpose, not for production\n"))
 	})
 	return mux
-}
-
-// introspect answers one RFC 7662 request. Every answer to an authenticated
-// client that names a token is 200: an unknown token is not an error (section
-// 2.2).
-func (i *Issuer) introspect(w http.ResponseWriter, r *http.Request) {
-	if !i.authenticated(r) {
-		i.count(func(c *Counters) { c.Unauthorized++ })
-		w.Header().Set("WWW-Authenticate", `Basic realm="introspection"`)
-		writeJSON(w, http.StatusUnauthorized, map[string]string{"error": "invalid_client"})
-		return
-	}
-	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
-	// PostForm and not Form: a token in the query would end in access logs.
-	if err := r.ParseForm(); err != nil || r.PostForm.Get("token") == "" {
-		writeJSON(w, http.StatusBadRequest, map[string]string{"error": "invalid_request"})
-		return
-	}
-	writeJSON(w, http.StatusOK, i.lookup(r.PostForm.Get("token")))
-}
-
-// authenticated checks the client's HTTP Basic credentials, whose halves are
-// form-encoded (RFC 6749 section 2.3.1).
-func (i *Issuer) authenticated(r *http.Request) bool {
-	id, secret, ok := r.BasicAuth()
-	if !ok {
-		return false
-	}
-	id, errID := url.QueryUnescape(id)
-	secret, errSecret := url.QueryUnescape(secret)
-	if errID != nil || errSecret != nil {
-		return false
-	}
-	sameID := subtle.ConstantTimeCompare([]byte(id), []byte(i.config.ClientID))
-	sameSecret := subtle.ConstantTimeCompare([]byte(secret), []byte(i.config.ClientSecret))
-	return sameID&sameSecret == 1
-}
-
-// introspection is the answer of RFC 7662 section 2.2. An inactive token has
-// no other member, so that nothing is learned about it.
-type introspection struct {
-	Active    bool   `json:"active"`
-	Issuer    string `json:"iss,omitempty"`
-	Subject   string `json:"sub,omitempty"`
-	ClientID  string `json:"client_id,omitempty"`
-	Audience  string `json:"aud,omitempty"`
-	Expiry    int64  `json:"exp,omitempty"`
-	Scope     string `json:"scope,omitempty"`
-	TokenType string `json:"token_type,omitempty"`
-}
-
-// lookup leaves expiry and audience unjudged: that is the intended laxness.
-func (i *Issuer) lookup(token string) introspection {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	c, ok := i.tokens[token]
-	if !ok {
-		i.counters.Inactive++
-		return introspection{}
-	}
-	i.counters.Active++
-	return introspection{
-		Active:    true,
-		Issuer:    i.config.URL,
-		Subject:   c.Subject,
-		ClientID:  c.ClientID,
-		Audience:  c.Audience,
-		Expiry:    c.Expiry.Unix(),
-		Scope:     strings.Join(c.Scopes, " "),
-		TokenType: "Bearer",
-	}
-}
-
-// metadata answers with the members of RFC 8414 that apply to a server that
-// grants nothing over HTTP.
-func (i *Issuer) metadata(w http.ResponseWriter, _ *http.Request) {
-	writeJSON(w, http.StatusOK, map[string]any{
-		"issuer":                   i.config.URL,
-		"introspection_endpoint":   i.config.URL + introspectPath,
-		"response_types_supported": []string{},
-		"grant_types_supported":    []string{},
-		"introspection_endpoint_auth_methods_supported": []string{"client_secret_basic"},
-	})
 }
 
 func (i *Issuer) count(f func(*Counters)) {

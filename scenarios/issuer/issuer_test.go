@@ -151,10 +151,12 @@ func TestOtherEndpoints(t *testing.T) {
 		want               int
 		contains           string
 	}{
-		{"metadata", http.MethodGet, metadataPath, http.StatusOK, `"introspection_endpoint":"http://issuer.example/introspect"`},
+		{"metadata", http.MethodGet, oauthMetadata, http.StatusOK, `"introspection_endpoint":"http://issuer.example/introspect"`},
 		{"note", http.MethodGet, "/", http.StatusOK, "a test tool"},
 		{"introspection by GET", http.MethodGet, introspectPath, http.StatusMethodNotAllowed, ""},
-		{"nothing mints over HTTP", http.MethodPost, "/token", http.StatusNotFound, ""},
+		{"tokens by GET", http.MethodGet, tokenPath, http.StatusMethodNotAllowed, ""},
+		{"revocation by GET", http.MethodGet, revokePath, http.StatusMethodNotAllowed, ""},
+		{"nothing else", http.MethodGet, "/admin", http.StatusNotFound, ""},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			w := httptest.NewRecorder()
