@@ -6,6 +6,7 @@
 //	scenarios                      # starts everything on loopback
 //	scenarios --only ssrf,consent
 //	scenarios --json
+//	scenarios issuer               # only the demo's authorization server, for local trials
 //
 // All of it is real: the official SDK client, HTTP or stdio, separate processes, a
 // shell that deletes a folder. Every outside host is a fake on loopback, and the
@@ -48,7 +49,11 @@ func main() {
 
 // run is the program without its process: it returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	err := demo(ctx, args, stdout, stderr)
+	program := demo
+	if len(args) > 0 && args[0] == issuerCommand {
+		program, args = serveIssuer, args[1:]
+	}
+	err := program(ctx, args, stdout, stderr)
 	if err == nil || errors.Is(err, flag.ErrHelp) {
 		return exitOK
 	}

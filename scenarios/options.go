@@ -77,6 +77,7 @@ func printHelp(w io.Writer, fs *flag.FlagSet) {
 	fmt.Fprint(w, `scenarios attacks a naive MCP server, once directly and once through mcp-sidecar.
 
 Usage: scenarios [flags]
+       scenarios issuer [flags]   only the demo's authorization server, for local trials
 
 Each line of the output is a call through the sidecar. Below it stands what the
 same request did on the naive server, and what was measured on both sides.

@@ -26,16 +26,26 @@ func (i *Issuer) metadata(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (i *Issuer) document(issuer string) map[string]any {
+	methods := []string{"client_secret_basic", "client_secret_post", "private_key_jwt", "none"}
+	algorithms := []Algorithm{ES256, RS256, EdDSA}
 	return map[string]any{
-		"issuer":                                        issuer,
-		"token_endpoint":                                i.config.URL + tokenPath,
-		"jwks_uri":                                      i.config.URL + keysPath,
-		"introspection_endpoint":                        i.config.URL + introspectPath,
-		"revocation_endpoint":                           i.config.URL + revokePath,
-		"response_types_supported":                      []string{},
-		"grant_types_supported":                         []string{grantCredentials, grantExchange},
-		"token_endpoint_auth_methods_supported":         []string{"client_secret_basic", "client_secret_post"},
-		"revocation_endpoint_auth_methods_supported":    []string{"client_secret_basic", "client_secret_post"},
-		"introspection_endpoint_auth_methods_supported": []string{"client_secret_basic"},
+		"issuer":                                                issuer,
+		"authorization_endpoint":                                i.config.URL + authorizePath,
+		"token_endpoint":                                        i.config.URL + tokenPath,
+		"registration_endpoint":                                 i.config.URL + registerPath,
+		"jwks_uri":                                              i.config.URL + keysPath,
+		"introspection_endpoint":                                i.config.URL + introspectPath,
+		"revocation_endpoint":                                   i.config.URL + revokePath,
+		"response_types_supported":                              []string{"code"},
+		"response_modes_supported":                              []string{"query"},
+		"grant_types_supported":                                 []string{grantCode, grantRefresh, grantCredentials, grantExchange},
+		"code_challenge_methods_supported":                      []string{"S256"},
+		"token_endpoint_auth_methods_supported":                 methods,
+		"token_endpoint_auth_signing_alg_values_supported":      algorithms,
+		"revocation_endpoint_auth_methods_supported":            methods,
+		"revocation_endpoint_auth_signing_alg_values_supported": algorithms,
+		"introspection_endpoint_auth_methods_supported":         []string{"client_secret_basic"},
+		"authorization_response_iss_parameter_supported":        true,
+		"client_id_metadata_document_supported":                 i.config.Documents != nil,
 	}
 }

@@ -12,6 +12,8 @@ type Endpoint string
 const (
 	EndpointMetadata   Endpoint = "metadata"
 	EndpointKeys       Endpoint = "keys"
+	EndpointAuthorize  Endpoint = "authorize"
+	EndpointRegister   Endpoint = "register"
 	EndpointToken      Endpoint = "token"
 	EndpointIntrospect Endpoint = "introspect"
 	EndpointRevoke     Endpoint = "revoke"
@@ -109,7 +111,7 @@ func (i *Issuer) fail(w http.ResponseWriter, r *http.Request, f *fault) bool {
 	case Huge:
 		writeJSON(w, http.StatusOK, map[string]string{"padding": strings.Repeat("x", 1<<20)})
 	case Elsewhere:
-		http.Redirect(w, r, r.URL.RequestURI()+"?moved", http.StatusTemporaryRedirect)
+		http.Redirect(w, r, r.URL.Path+"?moved", http.StatusTemporaryRedirect) //nolint:gosec // the router has matched the path with one of ours
 	case WrongIssuer:
 		writeJSON(w, http.StatusOK, i.document("https://another-issuer.example"))
 	default:

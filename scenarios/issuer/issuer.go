@@ -8,6 +8,10 @@
 //   - metadata (RFC 8414, and OpenID Connect Discovery's location of it)
 //   - signed access tokens (RFC 9068) and a key set with rotation: [Issuer.MintJWT],
 //     [Issuer.Rotate], [Issuer.Retire], [Issuer.Sign]
+//   - authorization code with PKCE, exact redirects and iss (OAuth 2.1, RFC 7636, RFC
+//     8707, RFC 9207), refresh tokens that are good once
+//   - clients by [Issuer.AddClient], dynamic registration (RFC 7591), or a document at
+//     their id (draft-ietf-oauth-client-id-metadata-document)
 //   - client credentials (RFC 6749 section 4.4), token exchange (RFC 8693)
 //   - introspection (RFC 7662) and revocation (RFC 7009)
 //
@@ -31,6 +35,8 @@ import (
 
 // Paths of the endpoints, below the path of Config.URL.
 const (
+	authorizePath  = "/authorize"
+	registerPath   = "/register"
 	introspectPath = "/introspect"
 	tokenPath      = "/token"
 	revokePath     = "/revoke"
@@ -59,6 +65,13 @@ type Config struct {
 	URL          string // issuer identifier and base address, without a trailing slash
 	ClientID     string // the resource server that may introspect
 	ClientSecret string // its secret
+	// Users may log in, and grant the scopes that stand with them. Nil lets anybody
+	// grant anything.
+	Users map[string][]string
+	// Documents fetches the documents of clients whose id is a URL. Nil means that
+	// there are no such clients: whoever reaches the issuer could make it fetch
+	// anything.
+	Documents *http.Client
 	// Lifetime is how long tokens live that are asked for over HTTP. Zero means
 	// five minutes.
 	Lifetime time.Duration
@@ -82,12 +95,15 @@ type Issuer struct {
 	config Config
 	path   string // of Config.URL
 
-	mu       sync.Mutex
-	keys     []signingKey // the last one signs
-	tokens   map[string]Claims
-	clients  map[string]Client
-	faults   map[Endpoint]*fault
-	counters Counters
+	mu         sync.Mutex
+	keys       []signingKey // the last one signs
+	tokens     map[string]Claims
+	clients    map[string]Client
+	codes      map[string]*pendingCode
+	refreshes  map[string]string    // refresh token → the access token that came with it
+	assertions map[string]time.Time // jti of assertions that were used → their expiry
+	faults     map[Endpoint]*fault
+	counters   Counters
 }
 
 // New returns an issuer with one ES256 key, without tokens and clients.
@@ -98,7 +114,8 @@ func New(c Config) *Issuer {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	i := &Issuer{config: c, tokens: map[string]Claims{}, clients: map[string]Client{}, faults: map[Endpoint]*fault{}}
+	i := &Issuer{config: c, tokens: map[string]Claims{}, clients: map[string]Client{}, codes: map[string]*pendingCode{},
+		refreshes: map[string]string{}, assertions: map[string]time.Time{}, faults: map[Endpoint]*fault{}}
 	if u, err := url.Parse(c.URL); err == nil {
 		i.path = strings.TrimSuffix(u.Path, "/")
 	}
@@ -109,14 +126,10 @@ func New(c Config) *Issuer {
 // Mint returns a new opaque token for c, different in every run.
 func (i *Issuer) Mint(c Claims) string {
 	token := rand.Text()
-	i.remember(token, c)
-	return token
-}
-
-func (i *Issuer) remember(token string, c Claims) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.tokens[token] = c
+	return token
 }
 
 // Revoke makes the issuer forget token, which introspection calls inactive from
@@ -124,7 +137,7 @@ func (i *Issuer) remember(token string, c Claims) {
 func (i *Issuer) Revoke(token string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	delete(i.tokens, token)
+	i.endToken(token)
 }
 
 // Counters returns what was asked so far.
@@ -137,6 +150,10 @@ func (i *Issuer) Counters() Counters {
 // Handler serves every endpoint, and a note at / that says what this server is.
 func (i *Issuer) Handler() http.Handler {
 	mux := http.NewServeMux()
+	for _, method := range []string{"GET ", "POST "} {
+		mux.Handle(method+i.path+authorizePath, i.breakable(EndpointAuthorize, i.authorize))
+	}
+	mux.Handle("POST "+i.path+registerPath, i.breakable(EndpointRegister, i.register))
 	mux.Handle("POST "+i.path+introspectPath, i.breakable(EndpointIntrospect, i.introspect))
 	mux.Handle("POST "+i.path+tokenPath, i.breakable(EndpointToken, i.token))
 	mux.Handle("POST "+i.path+revokePath, i.breakable(EndpointRevoke, i.revoke))

@@ -12,6 +12,13 @@ import (
 // MintJWT returns a signed access token for c (RFC 9068), which introspection knows
 // as well.
 func (i *Issuer) MintJWT(c Claims) string {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.mint(c)
+}
+
+// mint is MintJWT for callers that hold the lock.
+func (i *Issuer) mint(c Claims) string {
 	now := i.config.Now()
 	claims := map[string]any{
 		"iss": i.config.URL, "sub": c.Subject, "aud": c.Audience, "client_id": c.ClientID,
@@ -21,11 +28,11 @@ func (i *Issuer) MintJWT(c Claims) string {
 		claims["act"] = map[string]any{"sub": c.Actor} // RFC 8693 section 4.1
 	}
 	maps.Copy(claims, c.Extra)
-	token, err := i.Sign(map[string]any{"typ": "at+jwt"}, claims)
+	token, err := i.sign(map[string]any{"typ": "at+jwt"}, claims)
 	if err != nil {
-		panic("issuer: " + err.Error()) // Extra holds what JSON cannot
+		panic("issuer: " + err.Error()) // Extra holds what JSON cannot, or no key is left
 	}
-	i.remember(token, c)
+	i.tokens[token] = c
 	return token
 }
 
@@ -34,16 +41,16 @@ func (i *Issuer) MintJWT(c Claims) string {
 // Introspection does not know the token.
 func (i *Issuer) Sign(header, claims map[string]any) (string, error) {
 	i.mu.Lock()
-	if len(i.keys) == 0 {
-		i.mu.Unlock()
-		return "", errors.New("every key is retired")
-	}
-	key := i.keys[len(i.keys)-1]
-	i.mu.Unlock()
-	return key.sign(header, claims)
+	defer i.mu.Unlock()
+	return i.sign(header, claims)
 }
 
-func (k signingKey) sign(header, claims map[string]any) (string, error) {
+// sign is Sign for callers that hold the lock.
+func (i *Issuer) sign(header, claims map[string]any) (string, error) {
+	if len(i.keys) == 0 {
+		return "", errors.New("every key is retired")
+	}
+	k := i.keys[len(i.keys)-1]
 	token := jwt.NewWithClaims(k.method, jwt.MapClaims(claims))
 	token.Header["kid"] = k.public.ID
 	delete(token.Header, "typ") // is no more than what header says

@@ -109,7 +109,7 @@ func TestJWT(t *testing.T) {
 			delete(claims, "jti")
 			want := map[string]any{"iss": testURL, "sub": "alice", "client_id": "cli", "aud": "https://sidecar.example/mcp", "iat": float64(noon.Unix()), "exp": float64(noon.Unix() + 60),
 				"scope": "documents:read documents:update", "act": map[string]any{"sub": "agent"}, "groups": []any{"staff"}}
-			if !reflect.DeepEqual(map[string]any(claims), want) {
+			if !reflect.DeepEqual(claims, want) {
 				t.Errorf("claims %v, want %v", claims, want)
 			}
 			if _, answer := ask(t, i, "mcp-sidecar", "s3cret%2F%2B", form(token)); answer["active"] != true || answer["sub"] != "alice" {

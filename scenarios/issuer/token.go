@@ -10,6 +10,8 @@ import (
 
 // Grant types.
 const (
+	grantCode        = "authorization_code"
+	grantRefresh     = "refresh_token"
 	grantCredentials = "client_credentials"
 	grantExchange    = "urn:ietf:params:oauth:grant-type:token-exchange"
 )
@@ -48,11 +50,12 @@ func (e *oauthError) write(w http.ResponseWriter) {
 
 // grant is the answer of RFC 6749 section 5.1.
 type grant struct {
-	AccessToken string `json:"access_token"`
-	IssuedType  string `json:"issued_token_type,omitempty"` // RFC 8693 section 2.2.1
-	TokenType   string `json:"token_type"`
-	ExpiresIn   int64  `json:"expires_in"`
-	Scope       string `json:"scope"`
+	AccessToken  string `json:"access_token"`
+	RefreshToken string `json:"refresh_token,omitempty"`
+	IssuedType   string `json:"issued_token_type,omitempty"` // RFC 8693 section 2.2.1
+	TokenType    string `json:"token_type"`
+	ExpiresIn    int64  `json:"expires_in"`
+	Scope        string `json:"scope"`
 }
 
 // token answers one request to the token endpoint.
@@ -77,6 +80,8 @@ func (i *Issuer) grant(w http.ResponseWriter, r *http.Request) (*grant, *oauthEr
 	}
 	kind := form.Get("grant_type")
 	serve := map[string]func(Client, url.Values) (*grant, *oauthError){
+		grantCode:        i.redeem,
+		grantRefresh:     i.refresh,
 		grantCredentials: i.credentials,
 		grantExchange:    i.exchange,
 	}[kind]
@@ -117,6 +122,8 @@ func (i *Issuer) credentials(c Client, form url.Values) (*grant, *oauthError) {
 	if refusal != nil {
 		return nil, refusal
 	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
 	return i.issue(Claims{Subject: c.ID, ClientID: c.ID, Audience: audience, Scopes: scopes}, i.config.Lifetime), nil
 }
 
@@ -128,8 +135,8 @@ func (i *Issuer) exchange(c Client, form url.Values) (*grant, *oauthError) {
 		return nil, &oauthError{invalidRequest, "only access tokens are exchanged, for access tokens, without an actor token"}
 	}
 	i.mu.Lock()
+	defer i.mu.Unlock()
 	subject, known := i.tokens[form.Get("subject_token")]
-	i.mu.Unlock()
 	left := subject.Expiry.Sub(i.config.Now())
 	if !known || left <= 0 {
 		return nil, &oauthError{invalidRequest, "the subject token is unknown or has expired"} // section 2.2.2
@@ -151,10 +158,10 @@ func isTokenType(t string, mayLack bool) bool {
 	return t == typeAccessToken || t == typeJWT || t == "" && mayLack
 }
 
-// issue signs a token that lives as long as said.
+// issue signs a token that lives as long as said. The caller holds the lock.
 func (i *Issuer) issue(c Claims, lifetime time.Duration) *grant {
 	c.Expiry = i.config.Now().Add(lifetime)
-	return &grant{AccessToken: i.MintJWT(c), TokenType: "Bearer", ExpiresIn: int64(lifetime / time.Second), Scope: strings.Join(c.Scopes, " ")}
+	return &grant{AccessToken: i.mint(c), TokenType: "Bearer", ExpiresIn: int64(lifetime / time.Second), Scope: strings.Join(c.Scopes, " ")}
 }
 
 // narrow returns the scopes that are asked for, or all of may where none are.
