@@ -25,6 +25,7 @@ var outputMutants = []mutant{
 	{name: "output: older revisions ask for input", file: "proxy/pipeline/inspect_output.go", old: "case o.c.Era == Legacy: // older", new: "case false: // older", pkgs: pipelineTests},
 	{name: "output: what a server says of itself", file: "proxy/pipeline/inspect_output.go",
 		old: "\t\t\to.strings(i, guards.Text{Kind: guards.Instructions, Source: o.p.opts.Server + \"/instructions\"})\n", new: "", pkgs: pipelineTests},
+	{name: "output: revisions that are not served are offered", file: "proxy/pipeline/inspect_output.go", old: "return !slices.Contains(revisions, m.Text(i))", new: "return !slices.Contains(revisions, m.Text(i)) && false", pkgs: []string{"./proxy/sidecar"}, run: "OutputOfLists"},
 	{name: "output: any revision is negotiated", file: "proxy/pipeline/inspect_output.go", old: "\tif version < 0 {", new: "\tversion = max(version, 0)\n\tif version < 0 {", pkgs: pipelineTests},
 	{name: "output: metadata", file: "proxy/pipeline/inspect_output.go", old: "// opaque; it is sealed before it leaves\n\tdefault:\n\t\to.strings(i, metadata)\n", new: "\n", pkgs: pipelineTests},
 	{name: "output: state without a question", file: "proxy/pipeline/inspect_output.go", old: `case o.asks && name == "requestState"`, new: `case name == "requestState"`, pkgs: pipelineTests},

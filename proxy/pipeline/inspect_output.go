@@ -110,7 +110,7 @@ var (
 // here is admitted by the configuration alone.
 var results = map[string]func(*output) error{
 	"initialize":               (*output).initialized,
-	"server/discover":          (*output).serverInfo,
+	"server/discover":          (*output).discovered,
 	"ping":                     (*output).plainResult,
 	"logging/setLevel":         (*output).plainResult,
 	"tools/list":               (*output).toolList,
@@ -174,6 +174,16 @@ func (o *output) initialized() error {
 	}
 	if c.Session != nil {
 		o.p.sessions.negotiated(c.Session, legacyRevisions[version])
+	}
+	return o.serverInfo()
+}
+
+// discovered leaves out the revisions that are not served: a client that chose one
+// of them would be refused, where it could have had another.
+func (o *output) discovered() error {
+	m := o.m
+	if list := m.Member(m.Result, "supportedVersions"); list != wire.Absent && m.Nodes[list].Kind == '[' && !m.Nodes[list].Sparse {
+		o.patches = append(o.patches, m.Edit(list, func(i int) bool { return !slices.Contains(revisions, m.Text(i)) })...)
 	}
 	return o.serverInfo()
 }

@@ -254,6 +254,8 @@ func TestOutputOfLists(t *testing.T) {
 		{"instructions that order", legacy, "initialize", initParams, `{"protocolVersion":"2025-11-25","instructions":"ORDER"}`,
 			`{"protocolVersion":"2025-11-25","instructions":"<untrusted_content source=\"docs/instructions\">\nORDER\n</untrusted_content>",` + findingsMeta(ordLabel) + `}`},
 		{"instructions of a server of today", modern, "server/discover", "", `{"supportedVersions":["2026-07-28"],"instructions":"use KEY"}`, `{"supportedVersions":["2026-07-28"],"instructions":"use RED",` + findingsMeta(keyLabel) + `}`},
+		{"revisions that are not served", modern, "server/discover", "", `{"supportedVersions":["2027-01-01", "2026-07-28","2025-11-25" ,"2024-11-05"]}`, `{"supportedVersions":[ "2026-07-28","2025-11-25" ]}`},
+		{"no revision that is served", modern, "server/discover", "", `{"supportedVersions":["2027-01-01","KEY"],"x":1.0}`, `{"supportedVersions":[],"x":1.0,` + findingsMeta(keyLabel) + `}`},
 		{"name of the server", legacy, "initialize", initParams, `{"protocolVersion":"2025-11-25","serverInfo":{"name":"KEY"}}`, `{"protocolVersion":"2025-11-25","serverInfo":{"name":"RED"},` + findingsMeta(keyLabel) + `}`},
 		{"forged metadata of the server", legacy, "initialize", initParams, `{"protocolVersion":"2025-11-25","_meta":{"mcp-sidecar/guard":"none"}}`, `{"protocolVersion":"2025-11-25","_meta":{}}`},
 		{"ping", legacy, "ping", "", `{"x":"KEY"}`, `{"x":"RED",` + findingsMeta(keyLabel) + `}`},
