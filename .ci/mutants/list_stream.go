@@ -19,6 +19,7 @@ var streamMutants = []mutant{
 	{name: "watch: any number of streams", file: "proxy/pipeline/session.go", old: "if c.Session.watching >= maxWatching {", new: "if false {", pkgs: streamTests, run: "Watch"},
 	{name: "watch: streams are not given back", file: "proxy/pipeline/session.go", old: "	c.Session.watching--\n", new: "", pkgs: streamTests, run: "Watch"},
 	{name: "watch: streams outlive their token", file: "proxy/pipeline/execute.go", old: "if expiry := c.Principal.Expiry; !expiry.IsZero() {", new: "if expiry := c.Principal.Expiry; expiry.IsZero() {", pkgs: streamTests, run: "Watch"},
+	{name: "asked: progress on nothing", file: "proxy/pipeline/authorize.go", old: "case c.method.need == ownAsked && !c.Session", new: "case false && !c.Session", pkgs: streamTests, run: "NotificationsPass"},
 	{name: "watch: anybody's progress passes", file: "proxy/pipeline/execute.go", old: "return c.owns(m, token) || c.Verb == wire.Watch && (", new: "return c.owns(m, token) || c.Verb == wire.Watch && (true || ", pkgs: streamTests, run: "Watch"},
 	{name: "resume: an answer to nothing passes", file: "proxy/pipeline/relay.go", old: "up.memo == nil {", new: "up.memo == nil && false {", pkgs: streamTests, run: "Watch|Resume"},
 	{name: "resume: an answer that comes again is not inspected", file: "proxy/pipeline/relay.go", old: "c.result, err = p.inspectAnswer(c.memo, c.Msg)", new: "c.result = c.Msg.Raw", pkgs: streamTests, run: "Resume"},

@@ -156,6 +156,7 @@ var coverageRows = []fixture{
 
 	question("elicitation/create", "message", "tools/call", callParams, "update_document", `{"mode":"form","message":"@","requestedSchema":{"type":"object","properties":{}}}`),
 	question("elicitation/create", "description in a form", "tools/call", callParams, "update_document", `{"message":"x","requestedSchema":{"type":"object","properties":{"a":{"type":"string","description":"@"}}}}`),
+	question("elicitation/create", "page to go to", "tools/call", callParams, "update_document", `{"mode":"url","elicitationId":"1","message":"x","url":"https://example.com/@"}`),
 	question("elicitation/create", "message", "prompts/get", promptParams, "greet", `{"message":"@"}`),
 	question("elicitation/create", "message", "resources/read", readParams, "memo://a", `{"message":"@"}`),
 	question("sampling/createMessage", "message", "tools/call", callParams, "update_document", `{"messages":[{"role":"user","content":{"type":"text","text":"@"}}],"maxTokens":1}`),

@@ -95,6 +95,7 @@ var featureDenials = []category{
 		{name: "update", only: modern, ask: as("alice", "tasks/update", `"taskId":"t-1"`), refusal: noTask},
 		{name: "no id", ask: as("alice", "tasks/get", ``), refusal: badParams("params.taskId is missing or not a string")},
 		{name: "id in another case", ask: as("alice", "tasks/get", `"taskId":"t-1","taskid":"t-2"`), refusal: memberCase},
+		{name: "Mcp-Name says another", only: modern, ask: named("alice", "tasks/get", "t-2", `"taskId":"t-1"`), refusal: mismatches("Mcp-Name does not match the body")},
 	}},
 	{name: "state", setup: features, rows: []denial{
 		{name: "made up", ask: named("alice", "tools/call", "search", `"name":"search","arguments":{"id":1},"requestState":"bWFkZSB1cA"`), refusal: badState},

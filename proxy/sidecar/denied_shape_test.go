@@ -146,7 +146,7 @@ func sentinel(s string) string {
 
 // headerOf is a value that only 2026-07-28 sends.
 func headerOf(rev, value string) []string {
-	if rev == legacy {
+	if rev != modern {
 		return nil
 	}
 	return []string{value}
