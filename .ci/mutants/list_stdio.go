@@ -40,6 +40,7 @@ var stdioMutants = []mutant{
 	{name: "stdio: nobody is told of a cancellation", file: "proxy/backend/mux.go", old: "if unanswered && sent && tell", new: "if false && unanswered && sent && tell", pkgs: stdioTests},
 	{name: "stdio: older revisions are cancelled", file: "proxy/backend/mux.go", old: "tell := e.modern ||", new: "tell := true ||", pkgs: stdioTests},
 	{name: "stdio: a hanging child stays", file: "proxy/backend/mux.go", old: "\tif hangs {", new: "\tif false && hangs {", pkgs: stdioTests},
+	{name: "stdio: a long answer ends", file: "proxy/backend/mux.go", old: "\t\tsilence.restart()\n", new: "", pkgs: stdioTests},
 	{name: "stdio: a session's child goes", file: "proxy/backend/mux.go", old: "(c.s.opts.Shared || !e.party.session)", new: "true", pkgs: stdioTests},
 	{name: "stdio: refused sessions are open", file: "proxy/backend/mux.go", old: "if !it.refused {\n\t\t\t\tr.Session", new: "if true {\n\t\t\t\tr.Session", pkgs: stdioTests},
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"mcp-sidecar/proxy/wire"
@@ -525,7 +526,40 @@ func TestStdioMaxChildren(t *testing.T) {
 	}
 }
 
-// Silence ends an answer; progress is not silence.
+// Silence ends an answer, length does not: each message starts the clock anew.
+func TestStdioSilenceStartsAnew(t *testing.T) {
+	const limit = 5 * time.Minute
+	for name, row := range map[string]struct {
+		gap        time.Duration // before each message
+		sent, seen int
+	}{
+		"silent from the start":               {0, 0, 0},
+		"silent after three messages":         {4 * time.Minute, 3, 3},
+		"each message at the last moment":     {limit - 1, 3, 3},
+		"the first message a moment too late": {limit + 1, 1, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := &child{s: &Stdio{opts: StdioOptions{IdleTimeout: limit}}}
+				e := &exchange{box: newMailbox(), party: &party{session: true}}
+				go func() {
+					for range row.sent {
+						time.Sleep(row.gap)
+						_ = e.box.put(item{data: []byte("{}")}, 0)
+					}
+				}()
+				sink, begun := &taker{}, time.Now()
+				_, err := c.answer(t.Context(), e, sink, "")
+				if took, want := time.Since(begun), time.Duration(row.seen)*row.gap+limit; !errors.Is(err, errSilent) || took != want || len(sink.events) != row.seen {
+					t.Errorf("%v after %v and %d messages, want %v", err, took, len(sink.events), want)
+				}
+				time.Sleep(limit) // until everything has been sent
+			})
+		})
+	}
+}
+
+// Silence ends an answer, and the child's work on it.
 func TestStdioSilence(t *testing.T) {
 	s := children(t, "server", StdioOptions{IdleTimeout: 300 * time.Millisecond})
 	id := open(t, s, "a")

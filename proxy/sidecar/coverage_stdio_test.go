@@ -44,6 +44,7 @@ type scripted struct {
 	mu       sync.Mutex
 	method   string
 	messages []string
+	conns    []net.Conn // one for each child
 }
 
 func newScripted(t *testing.T) *scripted {
@@ -72,8 +73,21 @@ func (s *scripted) answerWith(method string, messages ...string) {
 	s.method, s.messages = method, messages
 }
 
+// end ends the children that run.
+func (s *scripted) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, conn := range s.conns {
+		_ = conn.Close()
+	}
+	s.conns = nil
+}
+
 func (s *scripted) serve(conn net.Conn) {
 	defer conn.Close()
+	s.mu.Lock()
+	s.conns = append(s.conns, conn)
+	s.mu.Unlock()
 	lines := bufio.NewReader(conn)
 	for {
 		line, err := lines.ReadString('\n')

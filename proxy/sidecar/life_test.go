@@ -243,6 +243,45 @@ func TestNothingIsLeft(t *testing.T) {
 	}
 }
 
+// TestSessionsLeaveNothing: what a session took is given back when it ends, while
+// the sidecar goes on. It does not run beside other tests either.
+func TestSessionsLeaveNothing(t *testing.T) {
+	for name, begin := range map[string]func(*testing.T) *rig{
+		"HTTP": func(t *testing.T) *rig {
+			up := newStreaming()
+			up.call = text("done")
+			return start(t, setup{inventory: demoInventory, upstream: up.ServeHTTP})
+		},
+		"children": func(t *testing.T) *rig { return newScripted(t).behind(t) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := begin(t)
+			use := func(sessions int) {
+				for range sessions {
+					session := r.initialize("alice")
+					stream := r.open(t.Context(), getOf(r.token("alice"), session, ""))
+					if g := r.do(toolCall(legacy, r.token("alice"), "1", "update_document", `{"id":1}`).in(session)); g.status != http.StatusOK {
+						t.Fatalf("%d %s", g.status, g.body)
+					}
+					if g := r.do(endOf(r.token("alice"), session)); g.status != http.StatusNoContent {
+						t.Fatalf("DELETE: %d %s", g.status, g.body)
+					}
+					_ = stream.Body.Close()
+				}
+				r.http.CloseIdleConnections()
+			}
+			use(1) // opens what is kept for whoever comes next
+			const sessions = 16
+			goroutines, files := runtime.NumGoroutine(), len(descriptors(t))
+			use(sessions)
+			r.eventually(func() bool {
+				n, _ := processes(t)
+				return n == 0 && runtime.NumGoroutine() < goroutines+sessions/2 && len(descriptors(t)) < files+sessions/2
+			})
+		})
+	}
+}
+
 // processes counts the children of this process, where the system says.
 func processes(t *testing.T) (n int, known bool) {
 	t.Helper()

@@ -44,6 +44,9 @@ func bounds() []bound {
 		{name: "keys", reason: "malformed", value: 10_000, small: 64, request: true, ask: func(r *rig, n int) ask { return keyed(r, legacy, "1", n) }},
 		{name: "result", reason: "transport", value: 16 << 20, small: 3 << 10, ask: update, answer: result(jsonBody)},
 		{name: "result on a stream", reason: "transport", value: 16 << 20, small: 3 << 10, ask: update, answer: result(func(body string) http.HandlerFunc { return events("data: " + body + "\n\n") })},
+		{name: "depth of an answer", reason: "malformed", value: 64, small: 8, ask: update, answer: func(n int) http.HandlerFunc {
+			return jsonBody(response("$ID", `{"content":[],"a":`+strings.Repeat("[", n-2)+strings.Repeat("]", n-2)+`}`))
+		}},
 		{name: "tools", reason: "tools", value: 1024, small: 8, ask: list, answer: func(n int) http.HandlerFunc { return toolsResult("", toolList(n, 100)) }},
 		{name: "tool definition", reason: "tool-definition", value: 64 << 10, small: 1 << 10, ask: list, answer: func(n int) http.HandlerFunc { return toolsResult("", toolList(1, n)) }},
 	}

@@ -252,6 +252,28 @@ func TestWatchEndsWithItsToken(t *testing.T) {
 	})
 }
 
+// So does a subscription, with a result that says so.
+func TestListeningEndsWithItsToken(t *testing.T) {
+	t.Parallel()
+	r := start(t, setup{policy: featurePolicy, upstream: listeningTo(nil)})
+	token := r.mint("alice for a moment", issuer.Claims{Subject: "alice", Expiry: r.clock.Now().Add(time.Second)})
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	resp := r.open(ctx, request(modern, token, `"l-1"`, "subscriptions/listen", `"notifications":{}`))
+	defer resp.Body.Close()
+	events := wire.NewEventReader(resp.Body, 1<<20)
+	next(t, events) // the acknowledgement
+	if ev := next(t, events); !strings.Contains(string(ev.Data), `"id":"l-1","result":{"resultType":"complete"`) {
+		t.Errorf("%s", ev.Data)
+	}
+	if ev, err := events.Next(); !errors.Is(err, io.EOF) {
+		t.Errorf("%s, %v; want the end of the stream", ev.Data, err)
+	}
+	if e := r.outcome(); e.Method != "subscriptions/listen" || e.Reason != "token-expired" || e.Outcome != "allowed" {
+		t.Errorf("record %+v", e)
+	}
+}
+
 // A session has a bounded number of streams, each given back when it ends.
 func TestWatchIsBounded(t *testing.T) {
 	t.Parallel()
