@@ -112,6 +112,10 @@ type Auth struct {
 	// Roles gives roles to users, "user:NAME" to "role:NAME"s, beside those of
 	// the policy. Empty gives none.
 	Roles map[string][]string `json:"roles,omitempty" jsonschema:"Roles of users, user:NAME to a list of role:NAME, beside those of the policy."`
+	// TokenArgument lets the token argument of a tool call carry the caller's token,
+	// and adds it to the schemas of tools. What stands there is read by models and
+	// kept in transcripts. False does not.
+	TokenArgument bool `json:"token_argument,omitempty" jsonschema:"Accepts the caller's token in the argument token of a tool call, where models and transcripts see it; loopback only. Default: false."`
 }
 
 // Introspection is one issuer with an RFC 7662 endpoint.

@@ -27,7 +27,34 @@ func (c *Config) checkCallers(k *checker) {
 		k.bad("listen", "needs public_url, since it is not loopback and auth is configured")
 	}
 	c.Auth.check(k)
+	c.checkTokenArgument(k)
 }
+
+// checkTokenArgument keeps tokens in arguments on this machine, and the argument
+// free for them.
+func (c *Config) checkTokenArgument(k *checker) {
+	if !c.Auth.TokenArgument {
+		return
+	}
+	u, _ := parseURL(c.PublicURL)
+	switch {
+	case c.Local: // a pipe
+	case listenDefect(c.Listen) == "" && !isLoopback(listenHost(c.Listen)):
+		k.bad("auth.token_argument", "is for loopback and stdio only, and listen is reachable from other hosts; send tokens in the header Authorization")
+	case c.BehindTLSProxy, u != nil && !isLoopback(u.Hostname()):
+		k.bad("auth.token_argument", "is for loopback and stdio only, and behind_tls_proxy or public_url says that other hosts call; send tokens in the header Authorization")
+	}
+	for _, tool := range slices.Sorted(maps.Keys(c.Tools)) {
+		for _, name := range slices.Sorted(maps.Keys(c.Tools[tool].InjectArgs)) {
+			if strings.EqualFold(name, TokenArgumentName) {
+				k.badKey(child(child(child("tools", tool), "inject_args"), name), "carries callers' tokens, since auth.token_argument is set")
+			}
+		}
+	}
+}
+
+// TokenArgumentName is the argument that Auth.TokenArgument is about.
+const TokenArgumentName = "token"
 
 func (a *Auth) check(k *checker) {
 	if len(a.Audience) == 0 {

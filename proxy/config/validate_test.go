@@ -22,6 +22,7 @@ func TestWithoutFile(t *testing.T) {
 		Audience:      []string{"doc-server"},
 		Introspection: []Introspection{{Issuer: "https://idp.example", URL: "https://idp.example/introspect"}},
 	}
+	inArguments := &Auth{Audience: auth.Audience, Introspection: auth.Introspection, TokenArgument: true}
 	rows := []struct {
 		name   string
 		change func(*Config)
@@ -52,6 +53,24 @@ func TestWithoutFile(t *testing.T) {
 		{"neither", func(c *Config) { c.InsecureNoAuth = false }, "no way to authenticate callers: configure auth or pass --insecure-no-auth (loopback only) (auth)"},
 		{"only the program that started it", func(c *Config) { c.InsecureNoAuth, c.Local = false, true }, ""},
 		{"that program, with tokens", func(c *Config) { c.Auth, c.InsecureNoAuth, c.Local = auth, false, true }, ""},
+		{"tokens in arguments", func(c *Config) { c.Auth, c.InsecureNoAuth = inArguments, false }, ""},
+		{"tokens in arguments, known as localhost", func(c *Config) { c.Auth, c.InsecureNoAuth, c.PublicURL = inArguments, false, "http://localhost:8811" }, ""},
+		{"tokens in arguments for other hosts", func(c *Config) {
+			c.Auth, c.InsecureNoAuth = inArguments, false
+			c.Listen, c.TLS, c.PublicURL = "0.0.0.0:8443", &TLS{CertFile: "a", KeyFile: "b"}, "https://sidecar.example"
+		}, "is for loopback and stdio only, and listen is reachable from other hosts; send tokens in the header Authorization (auth.token_argument)"},
+		{"tokens in arguments behind a proxy", func(c *Config) { c.Auth, c.InsecureNoAuth, c.BehindTLSProxy = inArguments, false, true },
+			"is for loopback and stdio only, and behind_tls_proxy or public_url says that other hosts call; send tokens in the header Authorization (auth.token_argument)"},
+		{"tokens in arguments under a public name", func(c *Config) { c.Auth, c.InsecureNoAuth, c.PublicURL = inArguments, false, "https://sidecar.example" },
+			"is for loopback and stdio only, and behind_tls_proxy or public_url says that other hosts call; send tokens in the header Authorization (auth.token_argument)"},
+		{"tokens in arguments on a pipe", func(c *Config) {
+			c.Auth, c.InsecureNoAuth, c.Local = inArguments, false, true
+			c.Listen, c.BehindTLSProxy, c.PublicURL = "0.0.0.0:8811", true, "https://sidecar.example"
+		}, ""},
+		{"tokens in an argument that is set", func(c *Config) {
+			c.Auth, c.InsecureNoAuth = inArguments, false
+			c.Tools = map[string]Tool{"upstream/read": {InjectArgs: map[string]string{"Token": SubjectValue}}}
+		}, `carries callers' tokens, since auth.token_argument is set (tools.upstream/read.inject_args.Token)`},
 		{"both", func(c *Config) { c.Auth = auth }, "excludes --insecure-no-auth: it would never be asked (auth)"},
 		{"insecure in public", func(c *Config) { c.Listen, c.BehindTLSProxy = "0.0.0.0:8811", true }, "must be loopback with --insecure-no-auth (listen)"},
 		{"insecure on every interface", func(c *Config) { c.Listen, c.BehindTLSProxy = ":8811", true }, "must be loopback with --insecure-no-auth (listen)"},

@@ -136,7 +136,9 @@ func head(r *http.Request) pipeline.Head {
 		Session:       r.Header.Get("Mcp-Session-Id"),
 		LastEvent:     r.Header.Get("Last-Event-Id"),
 		Authorization: r.Header["Authorization"],
-		QueryToken:    r.URL.RawQuery != "" && r.URL.Query().Has("access_token"),
+	}
+	if r.URL.RawQuery != "" {
+		h.QueryTokens = r.URL.Query()["access_token"]
 	}
 	for name, values := range r.Header {
 		if strings.HasPrefix(name, "Mcp-Param-") {

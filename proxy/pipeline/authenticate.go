@@ -75,8 +75,12 @@ func (c *Call) tokens() []string {
 // The stream of a pipe's session needs one, and no message brings it.
 func (c *Call) Credentials() []string { return slices.Clone(c.tokens()) }
 
-// verify checks the presented token, once per message.
+// verify checks the presented token, once per message. Whether there are too many
+// of them may be known only after that, when the whole body has been read.
 func (p *Pipeline) verify(ctx context.Context, c *Call) error {
+	if c.doubt != nil {
+		return authFailed(c.doubt)
+	}
 	if c.verified {
 		return nil
 	}
@@ -102,7 +106,7 @@ func (p *Pipeline) verify(ctx context.Context, c *Call) error {
 }
 
 func (c *Call) token() (identity.Secret, error) {
-	if c.Head.QueryToken {
+	if c.Head.QueryTokens != nil {
 		// Queries end up in logs and histories (RFC 6750 section 5.3).
 		return identity.Secret{}, &identity.Refusal{Public: "a token in the query is not accepted", Description: "unknown or invalid token"}
 	}

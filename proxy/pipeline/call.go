@@ -60,7 +60,7 @@ type Head struct {
 	Session               string              // Mcp-Session-Id
 	LastEvent             string              // Last-Event-ID
 	Authorization         []string            // every value of the header
-	QueryToken            bool                // a token stood in the query
+	QueryTokens           []string            // every token that stood in the query
 }
 
 // Body is a message that has not been read yet.
@@ -104,14 +104,16 @@ type Call struct {
 	targetKind   feature
 	rule         ToolRule
 	tool         toolInfo
-	presented    string   // the credential, where it must not turn up
-	forms        []string // the same, as it may be disguised
+	presented    []string          // the credentials, where they must not turn up
+	forms        []string          // the same, as they may be disguised
+	doubt        *identity.Refusal // why no token in the message counts
 	verified     bool
 	destructive  bool
 	holdsQuota   bool
 	usesSession  bool
 	asked        int                    // requests that the upstream started on this call's stream
 	carrier      int                    // node of the token in the body, or 0
+	argument     int                    // node of the argument that is a token, or is called like one; or 0
 	memo         *Call                  // FromUpstream responses: the call that is answered once more
 	pending      *asked                 // client responses: the request that is answered
 	watching     bool                   // holds one of the session's places for streams
@@ -140,22 +142,29 @@ func (c *Call) begin(now time.Time, out Sink) {
 		c.ID = newID()
 	}
 	c.started, c.out, c.Args = now, out, wire.Absent
-	c.presented = presented(c.Head.Authorization)
+	for _, value := range slices.Concat(c.Head.Authorization, c.Head.QueryTokens) {
+		c.present(credentialIn(value))
+	}
 }
 
 // shortestToken is the length below which a credential is too short to be told
 // from ordinary words, in bytes.
 const shortestToken = 8
 
-// presented is the credential as it was sent, well-formed or not: it must not
-// turn up elsewhere even when it is refused.
-func presented(headers []string) string {
-	for _, h := range headers {
-		if _, token, ok := strings.Cut(h, " "); ok && len(token) >= shortestToken {
-			return strings.TrimSpace(token)
-		}
+// present notes a credential as it was sent, well-formed or not: it must not turn
+// up elsewhere even when it is refused.
+func (c *Call) present(credential string) {
+	if len(credential) >= shortestToken {
+		c.presented, c.forms = append(c.presented, credential), nil
 	}
-	return ""
+}
+
+// credentialIn is what follows the scheme in a header, or all of it.
+func credentialIn(value string) string {
+	if _, token, ok := strings.Cut(value, " "); ok {
+		value = token
+	}
+	return strings.TrimSpace(value)
 }
 
 func newID() string { return uuid.Must(uuid.NewV7()).String() }

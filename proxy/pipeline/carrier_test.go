@@ -3,9 +3,11 @@ package pipeline
 import (
 	"bytes"
 	"context"
+	"slices"
 	"strings"
 	"testing"
 
+	"mcp-sidecar/guards"
 	"mcp-sidecar/proxy/identity"
 	"mcp-sidecar/proxy/wire"
 )
@@ -165,5 +167,37 @@ func TestPipeRevision(t *testing.T) {
 		if k := w.handle(c); k.answer.Outcome != want || (w.touched() == 1) != (want == Allowed) {
 			t.Errorf("%s: %+v %s", meta, k.answer, k.answer.Body)
 		}
+	}
+}
+
+// A guard has no use for the caller's token, and what it is not shown it cannot
+// quote.
+func TestTokenArgumentIsNotInspected(t *testing.T) {
+	var seen []string
+	w := pipeWorld(t, func(o *Options) {
+		o.Token = Property{Name: "token", Schema: []byte(`{}`)}
+		o.Input = []guards.Input{inputFunc(func(c *guards.Call) guards.Decision {
+			for _, a := range c.Args {
+				seen = append(seen, a.Path)
+			}
+			return guards.Decision{}
+		})}
+	})
+	k := w.handle(line(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read","arguments":{"x":1,"token":"token-of-alice","y":{"token":"z"}},"_meta":{` + modernMeta + `}}}`))
+	if k.answer.Outcome != Allowed || w.outcomes()[0].Subject != "alice" || !slices.Equal(seen, []string{"x", "y", "y.token"}) {
+		t.Errorf("%+v, seen %q", k.answer, seen)
+	}
+}
+
+// An answer that comes once more is inspected with the call as it was: its token is
+// still none of the tool's arguments.
+func TestTokenArgumentAgain(t *testing.T) {
+	m, err := wire.Scan([]byte(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read","arguments":{"token":"token-of-alice"}}}`), wire.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &Call{Msg: m, carrier: m.At(m.Params, "arguments", "token")}
+	if again := c.again(); again.Msg.Text(again.carrier) != "token-of-alice" {
+		t.Errorf("the carrier is node %d, was %d", again.carrier, c.carrier)
 	}
 }

@@ -13,34 +13,131 @@ import (
 // a pipe.
 const metaToken = ours + "token"
 
-// findCarrier looks for a token in the message's metadata. It is a carrier over
-// stdio only, and only when no other one is there: which of two counts would be
-// a guess.
-func (c *Call) findCarrier() error {
+// Refusals of what carries a token.
+var (
+	errTwoTokens = &identity.Refusal{Public: "two tokens were presented; send one", Description: "unknown or invalid token"}
+	errMetaToken = &identity.Refusal{Public: "a token in _meta is accepted over stdio only", Description: "unknown or invalid token"}
+	errOwnToken  = &identity.Refusal{Public: "the tool has an argument of this name itself; send the token another way", Description: "unknown or invalid token"}
+)
+
+// findCarriers looks for tokens in the message itself. Which of two counts would
+// be a guess, so the second is refused.
+func (p *Pipeline) findCarriers(c *Call) {
+	c.findMetaToken()
+	p.findTokenArgument(c)
+}
+
+// findMetaToken looks for a token in the message's metadata. It is a carrier over
+// stdio only.
+func (c *Call) findMetaToken() {
 	m := c.Msg
 	at := m.At(m.Params, "_meta", metaToken)
 	if m.Kind == wire.Response {
 		at = m.At(m.Result, "_meta", metaToken)
 	}
 	if at == wire.Absent {
-		return nil
+		return
 	}
 	c.carrier = at
-	if token := m.Text(at); len(token) >= shortestToken {
-		c.presented = token
-	}
+	c.present(m.Text(at))
 	switch {
 	case c.Transport != Stdio:
-		return authFailed(&identity.Refusal{Public: "a token in _meta is accepted over stdio only", Description: "unknown or invalid token"})
+		c.doubt = errMetaToken
 	case len(c.Head.Authorization) > 0:
-		return authFailed(&identity.Refusal{Public: "two tokens were presented; send one", Description: "unknown or invalid token"})
+		c.doubt = errTwoTokens
+	}
+}
+
+// findTokenArgument looks for a token in a tool call's arguments, where the
+// operator has opened that way. Beside another carrier it is one too many, unless
+// the tool has an argument of this name itself. Only its definition tells, which
+// the upstream is not asked for before somebody is authenticated: see
+// judgeArgument.
+func (p *Pipeline) findTokenArgument(c *Call) {
+	m := c.Msg
+	if p.opts.Token.Name == "" || m.Kind != wire.Request || m.Method != "tools/call" {
+		return
+	}
+	at := m.At(m.Params, "arguments", p.opts.Token.Name)
+	if at == wire.Absent {
+		return
+	}
+	c.argument = at
+	if c.tokens() == nil {
+		c.carrier = at
+		c.present(m.Text(at))
+	}
+}
+
+// judgeArgument says what an argument that is called like the token is, now that
+// the tool is known: one that the tool has itself is none of ours, and no other
+// tool gets to see one.
+func (p *Pipeline) judgeArgument(c *Call) error {
+	name := p.opts.Token.Name
+	if name == "" {
+		return nil
+	}
+	carried := c.argument != 0 && c.carrier == c.argument
+	switch own := c.tool.keeps(name); {
+	case own && carried:
+		c.Stage = "authenticate"
+		return authFailed(errOwnToken)
+	case own:
+		return c.checkOwnArgument()
+	case c.argument != 0 && !carried:
+		c.Stage = "authenticate"
+		c.present(c.Msg.Text(c.argument))
+		return authFailed(errTwoTokens)
+	}
+	for i := range c.Msg.ChildrenOf(c.Args) {
+		// Left in place, a token under another spelling would travel on.
+		if wire.FoldsTo(c.Msg.Name(i), name) {
+			return blocked("identity", "ambiguous-argument", "blocked: the argument "+name+" is spelled with the wrong case")
+		}
 	}
 	return nil
 }
 
-// stripCarrier takes the token out of what is forwarded.
-func (c *Call) stripCarrier() []wire.Patch {
-	if c.carrier == 0 {
+// checkOwnArgument looks for the credential in an argument that is the tool's own:
+// checkCredential has left it to who knows what it is.
+func (c *Call) checkOwnArgument() error {
+	if c.argument != 0 && c.holdsCredential(c.argument, int(c.Msg.Nodes[c.argument].Next)) {
+		return errCredentialInMessage()
+	}
+	return nil
+}
+
+// keeps says whether an argument called name is the tool's own, in any spelling,
+// or may be: a schema that is no plain one can declare it in many places.
+func (t toolInfo) keeps(name string) bool {
+	for own := range t.own {
+		if own == name || wire.FoldsTo(own, name) {
+			return true
+		}
+	}
+	return t.known && !t.plain
+}
+
+// argumentsWithoutToken are the arguments as they came, without the caller's
+// token: it may be another one in the next call of the same kind.
+func (c *Call) argumentsWithoutToken() []byte {
+	m := c.Msg
+	args := m.Member(m.Params, "arguments")
+	if c.carrier == 0 || c.carrier != c.argument {
+		return m.Value(args)
+	}
+	fields := make([]wire.Field, 0, 8)
+	for i := range m.Children(args) {
+		if i != c.carrier {
+			fields = append(fields, wire.Field{Name: m.Name(i), Value: m.Value(i)})
+		}
+	}
+	return object(fields)
+}
+
+// stripMetaToken takes a token in the metadata out of what is forwarded.
+func (c *Call) stripMetaToken() []wire.Patch {
+	if c.carrier == 0 || c.carrier == c.argument {
 		return nil
 	}
 	m := c.Msg
@@ -57,25 +154,48 @@ func (c *Call) checkCredential() error {
 	if c.Msg == nil {
 		return nil
 	}
-	for i := range c.Msg.Nodes {
-		if c.carrier != 0 && i == c.carrier {
-			continue // where it belongs; it is stripped
+	until := len(c.Msg.Nodes)
+	if c.argument != 0 {
+		// It stands in its place, or is to be judged with its tool.
+		if c.holdsCredential(int(c.Msg.Nodes[c.argument].Next), until) {
+			return errCredentialInMessage()
 		}
-		if c.carries(c.Msg.Text(i)) || c.carries(c.Msg.Name(i)) {
-			return blocked("credential", "credential-in-argument", "blocked: the message contains the credential it was sent with (credential-in-argument)")
-		}
+		until = c.argument
+	}
+	if c.holdsCredential(0, until) {
+		return errCredentialInMessage()
 	}
 	return nil
 }
 
-// carries says whether text contains the credential that was presented: as it
-// is, percent-encoded, or inside Base64.
+func errCredentialInMessage() *Rejection {
+	return blocked("credential", "credential-in-argument", "blocked: the message contains the credential it was sent with (credential-in-argument)")
+}
+
+// holdsCredential says whether a value or a name of the nodes in front of until
+// contains a credential that was presented.
+func (c *Call) holdsCredential(from, until int) bool {
+	for i := from; i < until; i++ {
+		if c.carrier != 0 && i == c.carrier {
+			continue // where it belongs; it is stripped
+		}
+		if c.carries(c.Msg.Text(i)) || c.carries(c.Msg.Name(i)) {
+			return true
+		}
+	}
+	return false
+}
+
+// carries says whether text contains a credential that was presented: as it is,
+// percent-encoded, or inside Base64.
 func (c *Call) carries(text string) bool {
-	if c.presented == "" || len(text) < len(c.presented) {
+	if !slices.ContainsFunc(c.presented, func(s string) bool { return len(text) >= len(s) }) {
 		return false // every form is at least as long
 	}
 	if c.forms == nil {
-		c.forms = credentialForms(c.presented)
+		for _, credential := range c.presented {
+			c.forms = append(c.forms, credentialForms(credential)...)
+		}
 	}
 	contains := func(form string) bool { return strings.Contains(text, form) }
 	if slices.ContainsFunc(c.forms, contains) {

@@ -18,7 +18,7 @@ func (p *Pipeline) inspectInput(ctx context.Context, c *Call) error {
 	if c.Verb != wire.Send {
 		return nil
 	}
-	patches := c.stripCarrier()
+	patches := c.stripMetaToken()
 	if c.method.asks {
 		state, err := p.openState(c)
 		if err != nil {
@@ -49,6 +49,9 @@ func (p *Pipeline) inspectTool(ctx context.Context, c *Call) ([]wire.Patch, erro
 			return nil, unknownTool()
 		}
 		c.observed("inspect-input: the upstream lists no such tool")
+	}
+	if err := p.judgeArgument(c); err != nil {
+		return nil, err
 	}
 	g := c.guardCall(c.server + "/" + c.bare)
 	c.destructive = p.opts.NeedsConfirm(g) || c.tool.mayDestroy()
@@ -126,6 +129,9 @@ func (c *Call) addArgs(g *guards.Call, container int, above guards.Arg) {
 		return
 	}
 	for i := range c.Msg.Children(container) {
+		if i == c.carrier {
+			continue // the caller's token is none of the tool's business, nor of a guard's
+		}
 		a := guards.Arg{Path: c.Msg.Name(i), Name: c.Msg.Name(i)}
 		if container != c.Args { // an empty name above must not lift its members to the first level
 			a.Path = join(above.Path, a.Name)
@@ -183,10 +189,10 @@ var argKinds = map[byte]guards.ArgKind{
 }
 
 // rewriteCall returns what changes in the request: constants that guards chose, arguments that
-// the operator injects, and confirm, which the upstream does not know.
+// the operator injects, and confirm and the caller's token, which the upstream does not know.
 func (p *Pipeline) rewriteCall(c *Call, g *guards.Call, edits []guards.Edit) ([]wire.Patch, error) {
 	if p.opts.Passive {
-		return nil, nil
+		return c.argumentPatches(nil, "")
 	}
 	set := make([]wire.Field, 0, len(edits)+len(c.rule.InjectSubject))
 	for _, e := range edits {
@@ -206,7 +212,7 @@ func (p *Pipeline) rewriteCall(c *Call, g *guards.Call, edits []guards.Edit) ([]
 }
 
 // argumentPatches replaces the first-level arguments in set, adds those that are
-// absent, and removes strip.
+// absent, and removes strip and the caller's token.
 func (c *Call) argumentPatches(set []wire.Field, strip string) ([]wire.Patch, error) {
 	if c.Args == wire.Absent {
 		if len(set) == 0 {
@@ -229,7 +235,7 @@ func (c *Call) argumentPatches(set []wire.Field, strip string) ([]wire.Patch, er
 		}
 		add = append(add, f)
 	}
-	drop := func(i int) bool { return strip != "" && c.Msg.Name(i) == strip }
+	drop := func(i int) bool { return i == c.carrier || strip != "" && c.Msg.Name(i) == strip }
 	return append(patches, c.Msg.Edit(c.Args, drop, add...)...), nil
 }
 

@@ -290,7 +290,7 @@ func (o *output) source() string {
 	}
 	return expand(c.rule.Source, func(name string) string {
 		i := c.Msg.Member(c.Args, name)
-		if i == wire.Absent {
+		if i == wire.Absent || i == c.carrier {
 			return "?"
 		}
 		if c.Msg.Nodes[i].Kind == '"' {

@@ -135,8 +135,8 @@ func (o *output) definition(i int, t guards.Text) {
 	}
 }
 
-// schema takes injected arguments out of a tool's input schema and adds the
-// confirmation that calls of it need.
+// schema takes injected arguments out of a tool's input schema and adds those that
+// the sidecar reads itself.
 func (o *output) schema(t int, name string) {
 	m, p := o.m, o.p
 	rule, info := p.opts.Rules[name], describe(m, t)
@@ -150,10 +150,7 @@ func (o *output) schema(t int, name string) {
 		}
 		return false
 	}
-	var add []wire.Field
-	if p.advertises(name, rule, info) {
-		add = append(add, wire.Field{Name: p.opts.Confirm.Name, Value: p.opts.Confirm.Schema})
-	}
+	add := p.additions(name, rule, info)
 	if props == wire.Absent {
 		if add != nil {
 			o.patches = append(o.patches, m.Edit(schema, nil, wire.Field{Name: "properties", Value: object(add)})...)
@@ -169,21 +166,31 @@ func (o *output) schema(t int, name string) {
 	}
 }
 
-// advertises says whether the confirmation is added to the tool's schema: it
-// must be needed, and the schema must be one that can be added to.
-func (p *Pipeline) advertises(name string, r ToolRule, info toolInfo) bool {
+// additions are the arguments that are added to the tool's schema: the
+// confirmation where it is needed, and the caller's token where that way is open.
+// The schema must be one that can be added to.
+func (p *Pipeline) additions(name string, r ToolRule, info toolInfo) []wire.Field {
 	server, bare := p.opts.Split(name)
 	g := &guards.Call{Tool: server + "/" + bare, ReadOnly: info.readOnly == yes, Destructive: info.confirmable()}
-	if !p.confirms(g, r) {
-		return false
+	var add []wire.Field
+	for _, a := range []struct {
+		Property
+		wanted, kept bool
+	}{
+		{p.opts.Confirm, p.confirms(g, r), info.own[p.opts.Confirm.Name] || !info.plain},
+		{p.opts.Token, p.opts.Token.Name != "", info.keeps(p.opts.Token.Name)},
+	} {
+		switch {
+		case !a.wanted:
+		case a.kept:
+			p.inventories.at(server).warnOnce(name+"\x00"+a.Name, func() {
+				p.opts.Log.Warn("the tool keeps its own input schema: an argument of the sidecar's cannot be added to it", "tool", name, "argument", a.Name, "own_argument", info.own[a.Name])
+			})
+		default:
+			add = append(add, wire.Field{Name: a.Name, Value: a.Schema})
+		}
 	}
-	if info.own[p.opts.Confirm.Name] || !info.plain {
-		p.inventories.at(server).warnOnce(name, func() {
-			p.opts.Log.Warn("the tool keeps its own input schema: confirm cannot be added to it", "tool", name, "own_argument", info.own[p.opts.Confirm.Name])
-		})
-		return false
-	}
-	return true
+	return add
 }
 
 // private marks a result that was filtered or rewritten for this caller: a shared

@@ -85,6 +85,9 @@ type Options struct {
 	// the Confirm argument.
 	NeedsConfirm func(*guards.Call) bool
 	Confirm      Property
+	// Token is the argument of a tool call that may carry the caller's token. Without
+	// a name there is none.
+	Token Property
 	// Note writes the text that tells a reader what the guards found.
 	Note func(labels []string) string
 	// Compile prepares a JSON Schema. What it returns says whether a value fits; an

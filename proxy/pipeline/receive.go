@@ -43,9 +43,7 @@ func (p *Pipeline) receive(ctx context.Context, c *Call) error {
 		return malformedError(err)
 	}
 	c.request, c.Method = raw, c.Msg.Method
-	if err := c.findCarrier(); err != nil {
-		return err
-	}
+	p.findCarriers(c)
 	if c.Msg.Kind == wire.Response {
 		c.method = response
 		if c.Head.Version.Value == revisionModern {

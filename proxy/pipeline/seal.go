@@ -64,7 +64,7 @@ func (s *sealer) open(sealed, binding string) (string, error) {
 
 // binding is what a sealed state belongs to.
 func (c *Call) binding(server string) string {
-	arguments := sha256.Sum256([]byte(canonical(c.Msg.Value(c.Msg.Member(c.Msg.Params, "arguments")))))
+	arguments := sha256.Sum256([]byte(canonical(c.argumentsWithoutToken())))
 	return fmt.Sprintf("%q %q %q %q %x", server, c.Principal.Key(), c.Method, c.Target, arguments)
 }
 

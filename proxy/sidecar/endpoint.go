@@ -118,6 +118,7 @@ func (s *Sidecar) pipelineOptions(e *endpoint, sh shared) pipeline.Options {
 		Passive:       s.passive(e.tools),
 		NeedsConfirm:  sh.confirm,
 		Confirm:       pipeline.Property{Name: consent.Argument, Schema: []byte(consent.PropertySchema)},
+		Token:         s.tokenArgument(),
 		Note:          injection.Note,
 		Compile:       compileSchema,
 		Redact:        redact,
@@ -125,6 +126,15 @@ func (s *Sidecar) pipelineOptions(e *endpoint, sh shared) pipeline.Options {
 		Now:           s.opts.Now,
 		After:         s.opts.After,
 	}
+}
+
+// tokenArgument is the argument that may carry a caller's token, where the
+// operator has opened that way.
+func (s *Sidecar) tokenArgument() pipeline.Property {
+	if s.cfg.Auth == nil || !s.cfg.Auth.TokenArgument {
+		return pipeline.Property{}
+	}
+	return pipeline.Property{Name: config.TokenArgumentName, Schema: []byte(`{"type":"string","description":"Access token of the user for whom this call is made. It is removed before the tool is called. Leave it out when the client shows a token by itself."}`)}
 }
 
 func compileSchema(rules []byte) (func([]byte) (bool, error), error) {

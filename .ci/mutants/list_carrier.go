@@ -1,0 +1,38 @@
+package main
+
+var carrierTests = []string{"./proxy/sidecar"}
+
+// carrierMutants take a token from where none may stand, let two pass, or let one
+// travel on.
+var carrierMutants = []mutant{
+	{name: "carrier: two tokens on one message", file: "proxy/pipeline/authenticate.go", old: "	if c.doubt != nil {", new: "	if false {", pkgs: carrierTests, run: "Denied|Argument|Pipe"},
+	{name: "carrier: two tokens on a large message", file: "proxy/pipeline/authenticate.go", old: "	if c.doubt != nil {", new: "	if c.doubt != nil && !c.verified {", pkgs: carrierTests, run: "Denied|Argument"},
+	{name: "carrier: refused headers come back as ids", file: "proxy/pipeline/call.go", old: "range slices.Concat(c.Head.Authorization, c.Head.QueryTokens) {", new: "range c.Head.QueryTokens {", pkgs: carrierTests, run: "Denied"},
+	{name: "carrier: the second header comes back as an id", file: "proxy/pipeline/call.go", old: "range slices.Concat(c.Head.Authorization, c.Head.QueryTokens) {", new: "range slices.Concat(c.Head.Authorization[:min(1, len(c.Head.Authorization))], c.Head.QueryTokens) {", pkgs: carrierTests, run: "Denied"},
+	{name: "carrier: the query comes back as an id", file: "proxy/pipeline/call.go", old: "range slices.Concat(c.Head.Authorization, c.Head.QueryTokens) {", new: "range c.Head.Authorization {", pkgs: carrierTests, run: "Denied"},
+	{name: "carrier: a header without a scheme comes back as an id", file: "proxy/pipeline/call.go", old: "	if _, token, ok := strings.Cut(value, \" \"); ok {\n		value = token\n	}", new: "	_, value, _ = strings.Cut(value, \" \")", pkgs: carrierTests, run: "Denied"},
+	{name: "carrier: the header is forgotten beside _meta", file: "proxy/pipeline/call.go", old: "append(c.presented, credential)", new: "[]string{credential}", pkgs: carrierTests, run: "Denied"},
+
+	{name: "argument: it counts although nobody asked for that", file: "proxy/sidecar/endpoint.go", old: "if s.cfg.Auth == nil || !s.cfg.Auth.TokenArgument {", new: "if s.cfg.Auth == nil {", pkgs: carrierTests, run: "Denied|Argument"},
+	{name: "argument: it counts for prompts", file: "proxy/pipeline/credential.go", old: ` || m.Method != "tools/call" {`, new: " {", pkgs: carrierTests, run: "Denied"},
+	{name: "argument: it counts beside another token", file: "proxy/pipeline/credential.go", old: "	if c.tokens() == nil {", new: "	if true {", pkgs: carrierTests, run: "Denied|Argument"},
+	{name: "argument: a second token passes", file: "proxy/pipeline/credential.go", old: "	case c.argument != 0 && !carried:", new: "	case false:", pkgs: carrierTests, run: "Denied|Argument"},
+	{name: "argument: a second token comes back as an id", file: "proxy/pipeline/credential.go", old: "		c.present(c.Msg.Text(c.argument))\n", new: "", pkgs: carrierTests, run: "Denied"},
+	{name: "argument: a tool is given the caller's token as its own", file: "proxy/pipeline/credential.go", old: "	case own && carried:", new: "	case false:", pkgs: carrierTests, run: "Denied"},
+	{name: "argument: a tool is given the header's token as its own", file: "proxy/pipeline/credential.go", old: "		return c.checkOwnArgument()", new: "		return nil", pkgs: carrierTests, run: "Denied"},
+	{name: "argument: a tool with another spelling has none", file: "proxy/pipeline/credential.go", old: "if own == name || wire.FoldsTo(own, name) {", new: "if own == name {", pkgs: carrierTests, run: "Denied|Argument"},
+	{name: "argument: a tool with any schema has none", file: "proxy/pipeline/credential.go", old: "	return t.known && !t.plain", new: "	return false", pkgs: carrierTests, run: "Denied|Argument"},
+	{name: "argument: it travels on under another spelling", file: "proxy/pipeline/credential.go", old: "if wire.FoldsTo(c.Msg.Name(i), name) {", new: "if false {", pkgs: carrierTests, run: "Denied"},
+	{name: "argument: it travels on", file: "proxy/pipeline/inspect_input.go", old: "return i == c.carrier || strip", new: "return strip", pkgs: carrierTests, run: "Argument"},
+	{name: "argument: it travels on where nothing is changed", file: "proxy/pipeline/inspect_input.go", old: "		return c.argumentPatches(nil, \"\")", new: "		return nil, nil", pkgs: carrierTests, run: "Argument"},
+	{name: "argument: guards see it", file: "proxy/pipeline/inspect_input.go", old: "		if i == c.carrier {", new: "		if false {", pkgs: []string{"./proxy/pipeline"}, run: "Argument"},
+	{name: "argument: it names the origin of a result", file: "proxy/pipeline/inspect_output.go", old: "if i == wire.Absent || i == c.carrier {", new: "if i == wire.Absent {", pkgs: carrierTests, run: "Argument"},
+	{name: "argument: the same again, when an answer comes once more", file: "proxy/pipeline/asked.go", old: ", carrier: c.carrier,", new: ",", pkgs: []string{"./proxy/pipeline"}, run: "Argument"},
+	{name: "argument: state belongs to a token", file: "proxy/pipeline/credential.go", old: "	if c.carrier == 0 || c.carrier != c.argument {\n		return m.Value(args)", new: "	if true {\n		return m.Value(args)", pkgs: carrierTests, run: "Argument"},
+	{name: "argument: it may stand elsewhere behind it", file: "proxy/pipeline/credential.go", old: "if c.holdsCredential(int(c.Msg.Nodes[c.argument].Next), until) {", new: "if false {", pkgs: carrierTests, run: "Denied"},
+	{name: "argument: other hosts may send it", file: "proxy/config/validate_caller.go", old: "	case listenDefect(c.Listen) == \"\" && !isLoopback(listenHost(c.Listen)):\n		k.bad(\"auth.token_argument\"", new: "	case false:\n		k.bad(\"auth.token_argument\"", pkgs: []string{"./proxy/config"}},
+	{name: "argument: other hosts may send it through a proxy", file: "proxy/config/validate_caller.go", old: "	case c.BehindTLSProxy, u != nil", new: "	case u != nil", pkgs: []string{"./proxy/config"}},
+	{name: "argument: other hosts may send it under a public name", file: "proxy/config/validate_caller.go", old: "	case c.BehindTLSProxy, u != nil && !isLoopback(u.Hostname()):", new: "	case c.BehindTLSProxy:", pkgs: []string{"./proxy/config"}},
+	{name: "argument: it is set by two", file: "proxy/config/validate_caller.go", old: "if strings.EqualFold(name, TokenArgumentName) {", new: "if false {", pkgs: []string{"./proxy/config"}},
+	{name: "argument: nobody is warned", file: "proxy/sidecar/summary.go", old: "if s.cfg.Auth != nil && s.cfg.Auth.TokenArgument {", new: "if false {", pkgs: carrierTests, run: "Argument"},
+}
