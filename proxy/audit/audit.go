@@ -47,6 +47,8 @@ type Event struct {
 	Scopes   []string `json:"scopes,omitempty"`
 	Roles    []string `json:"roles,omitempty"`
 
+	Redirect string `json:"redirect_host,omitempty"` // where a client of the broker is answered
+
 	Stage    string   `json:"stage"`
 	Outcome  string   `json:"outcome,omitempty"`
 	Code     int      `json:"code,omitempty"`   // JSON-RPC error code that the client reads
@@ -170,7 +172,7 @@ func (w *Writer) Record(e Event) error {
 
 func (w *Writer) encode(e Event) ([]byte, error) {
 	e.V = Version
-	for _, s := range []*string{&e.Name, &e.Method, &e.Error, &e.Subject, &e.ClientID, &e.Version} {
+	for _, s := range []*string{&e.Name, &e.Method, &e.Error, &e.Subject, &e.ClientID, &e.Version, &e.Redirect} {
 		*s = w.clean(*s)
 	}
 	line, err := json.Marshal(e)

@@ -1,0 +1,205 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"mcp-sidecar/proxy/identity"
+)
+
+const formMedia = "application/x-www-form-urlencoded"
+
+// tokens are a third party's.
+type tokens struct {
+	Access  string    `json:"access_token"`
+	Refresh string    `json:"refresh_token,omitempty"`
+	Expires time.Time `json:"expires,omitzero"` // zero: the third party does not say
+}
+
+// tokenRequest is a request to a token endpoint (RFC 6749 section 4.1.3).
+type tokenRequest struct {
+	url      string
+	clientID string
+	secret   identity.Secret // empty: none is sent
+	inForm   bool
+	form     url.Values
+	fetch    *identity.Fetcher
+}
+
+// tokenReply is what counts of the answer (RFC 6749 sections 5.1 and 5.2).
+type tokenReply struct {
+	Access  string  `json:"access_token"`
+	Type    string  `json:"token_type"`
+	Refresh string  `json:"refresh_token"`
+	Life    float64 `json:"expires_in"`
+	IDToken string  `json:"id_token"`
+	Error   string  `json:"error"`
+}
+
+var (
+	errTokenEndpoint = errors.New("the token endpoint cannot be used")
+	errInvalidGrant  = errors.New("the token endpoint says that the grant is not valid")
+)
+
+// maxToken bounds a token of somebody else's, in bytes.
+const maxToken = 16 << 10
+
+func (q tokenRequest) send(ctx context.Context) (tokenReply, error) {
+	if q.secret.Empty() || q.inForm {
+		q.form.Set("client_id", q.clientID)
+	}
+	if q.inForm && !q.secret.Empty() {
+		q.form.Set("client_secret", q.secret.Reveal())
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, q.url, strings.NewReader(q.form.Encode()))
+	if err != nil {
+		return tokenReply{}, errTokenEndpoint
+	}
+	r.Header.Set("Content-Type", formMedia)
+	r.Header.Set("Accept", "application/json")
+	if !q.inForm && !q.secret.Empty() {
+		// RFC 6749 section 2.3.1: both parts are form-encoded before they are joined.
+		r.SetBasicAuth(url.QueryEscape(q.clientID), url.QueryEscape(q.secret.Reveal()))
+	}
+	reply, err := q.fetch.Do(r)
+	if err != nil {
+		return tokenReply{}, errors.Join(errTokenEndpoint, err)
+	}
+	return readTokenReply(reply)
+}
+
+func readTokenReply(reply identity.Reply) (tokenReply, error) {
+	var t tokenReply
+	if reply.Media != "application/json" || json.Unmarshal(reply.Body, &t) != nil {
+		return tokenReply{}, errTokenEndpoint
+	}
+	switch {
+	case t.Error == "invalid_grant":
+		return tokenReply{}, errInvalidGrant
+	case reply.Status != http.StatusOK || t.Error != "": // some answer 200 with an error
+		return tokenReply{}, errTokenEndpoint
+	case !strings.EqualFold(t.Type, "Bearer"), !isHeaderValue(t.Access), len(t.Refresh) > maxToken:
+		return tokenReply{}, errTokenEndpoint
+	}
+	return t, nil
+}
+
+// isHeaderValue keeps out what would end a header early, or be none.
+func isHeaderValue(s string) bool {
+	return s != "" && len(s) <= maxToken && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r >= 0x7f })
+}
+
+// exchange asks the third party of upstream for tokens.
+func (b *Broker) exchange(ctx context.Context, upstream string, form url.Values) (tokens, error) {
+	p := b.opts.Upstreams[upstream].Provider
+	if p.Resource != "" {
+		form.Set("resource", p.Resource)
+	}
+	ask := tokenRequest{url: p.TokenURL, clientID: p.ClientID, secret: p.ClientSecret, inForm: p.SecretInForm, form: form, fetch: p.Fetch}
+	reply, err := ask.send(ctx)
+	if err != nil {
+		return tokens{}, err
+	}
+	t := tokens{Access: reply.Access, Refresh: reply.Refresh}
+	if reply.Life > 0 {
+		t.Expires = b.opts.Now().Add(time.Duration(min(reply.Life, float64(sessionLife/time.Second))) * time.Second)
+	}
+	return t, nil
+}
+
+// early is how long before its end a third party's token is renewed: a call takes
+// a while.
+const early = 30 * time.Second
+
+// Token returns the third party's token with which upstream is called in p's name.
+// It is renewed when it is about to end. Errors are [ErrNoGrant], or wrap
+// [identity.ErrUnavailable].
+func (b *Broker) Token(ctx context.Context, p identity.Principal, upstream string) (identity.Secret, error) {
+	if p.Issuer != b.opts.Issuer {
+		return identity.Secret{}, ErrNoGrant // somebody else's subject of the same name
+	}
+	whose := b.principal(p.Subject, p.ClientID, upstream)
+	t, err := b.kept(whose)
+	if err != nil {
+		return identity.Secret{}, err
+	}
+	if t.fresh(b.opts.Now()) {
+		return identity.NewSecret(t.Access), nil
+	}
+	renewed := b.refreshes.DoChan(b.vault.name(kindGrant, whose.binding()), func() (any, error) {
+		return b.renew(context.WithoutCancel(ctx), whose) // others wait for it too
+	})
+	select {
+	case r := <-renewed:
+		if r.Err != nil {
+			return identity.Secret{}, r.Err
+		}
+		return identity.NewSecret(r.Val.(tokens).Access), nil
+	case <-ctx.Done():
+		return identity.Secret{}, errors.Join(identity.ErrUnavailable, ctx.Err())
+	}
+}
+
+func (t tokens) fresh(now time.Time) bool {
+	return t.Expires.IsZero() || now.Before(t.Expires.Add(-early))
+}
+
+func (b *Broker) kept(p principal) (tokens, error) {
+	var t tokens
+	err := b.vault.get(kindGrant, p.binding(), &t)
+	switch {
+	case errors.Is(err, errNoRecord):
+		b.vault.drop(kindGrant, p.binding()) // also where only the file is gone
+		return tokens{}, ErrNoGrant
+	case err != nil:
+		b.opts.Log.Error("a grant cannot be read", "upstream", p.Upstream, "error", err)
+		return tokens{}, errors.Join(identity.ErrUnavailable, err)
+	}
+	return t, nil
+}
+
+// renew exchanges the refresh token. The third party may rotate it, so the new one
+// is on disk before the new access token is used.
+func (b *Broker) renew(ctx context.Context, p principal) (tokens, error) {
+	t, err := b.kept(p)
+	if err != nil || t.fresh(b.opts.Now()) {
+		return t, err // somebody else was faster
+	}
+	if t.Refresh == "" {
+		return tokens{}, b.ended(p)
+	}
+	next, err := b.exchange(ctx, p.Upstream, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {t.Refresh}})
+	switch {
+	case errors.Is(err, errInvalidGrant):
+		return tokens{}, b.ended(p)
+	case err != nil:
+		b.opts.Log.Warn("a third party's token was not renewed", "upstream", p.Upstream, "error", err)
+		return tokens{}, errors.Join(identity.ErrUnavailable, err)
+	}
+	if next.Refresh == "" {
+		next.Refresh = t.Refresh // not rotated (RFC 6749 section 6)
+	}
+	if err := b.keep(p, next); err != nil {
+		b.opts.Log.Error("a renewed grant could not be kept", "upstream", p.Upstream, "error", err)
+		return tokens{}, errors.Join(identity.ErrUnavailable, err)
+	}
+	return next, nil
+}
+
+func (b *Broker) keep(p principal, t tokens) error {
+	return b.vault.put(kindGrant, p.binding(), p.user(), sessionLife, t)
+}
+
+// ended forgets a grant that is good for nothing any more. From now on our own
+// tokens for it are refused, so that the client asks the user again.
+func (b *Broker) ended(p principal) error {
+	b.vault.drop(kindGrant, p.binding())
+	b.opts.Log.Info("a third party's grant has ended", "upstream", p.Upstream)
+	return ErrNoGrant
+}

@@ -1,0 +1,377 @@
+package broker
+
+import (
+	"errors"
+	"maps"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"mcp-sidecar/proxy/identity"
+)
+
+// Ways of a client to show its secret (RFC 6749 section 2.3.1).
+func TestClientSecret(t *testing.T) {
+	for name, change := range map[string]func(url.Values) func(*http.Request){
+		"in the form": func(v url.Values) func(*http.Request) {
+			v.Set("client_secret", ownSecret)
+			return func(*http.Request) {}
+		},
+		"in the header": func(v url.Values) func(*http.Request) {
+			v.Del("client_id")
+			return func(q *http.Request) { q.SetBasicAuth(secretive, ownSecret) }
+		},
+		"in the header, with its id in the form": func(url.Values) func(*http.Request) {
+			return func(q *http.Request) { q.SetBasicAuth(secretive, ownSecret) }
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := start(t)
+			ask := r.request()
+			ask.Set("client_id", secretive)
+			v := r.redemption(r.browser().toCode(ask))
+			v.Set("client_id", secretive)
+			if a := r.token(v, change(v)); a.status != 200 {
+				t.Errorf("%+v", a)
+			}
+		})
+	}
+}
+
+func TestRefresh(t *testing.T) {
+	r := start(t)
+	a := r.granted()
+	r.clock.advance(tokenLife)
+	if _, err := r.principalOf(a.Access); !errors.Is(err, identity.ErrExpired) {
+		t.Errorf("expired: %v", err)
+	}
+	b := r.token(r.prolongation(a.Refresh))
+	if b.status != 200 || b.Refresh == a.Refresh || b.Scope != "documents:read" {
+		t.Fatalf("%+v", b)
+	}
+	if _, err := r.principalOf(b.Access); err != nil {
+		t.Error(err)
+	}
+	r.restart() // what refresh tokens prolong survives that, and so do the keys
+	if _, err := r.principalOf(b.Access); err != nil {
+		t.Errorf("after a restart: %v", err)
+	}
+	c := r.token(r.prolongation(b.Refresh))
+	if c.status != 200 {
+		t.Fatalf("%+v", c)
+	}
+	if d := r.token(r.prolongation(b.Refresh)); d.Error != "invalid_grant" || r.last() != "refresh denied refresh-token-replayed" {
+		t.Errorf("%+v %s", d, r.last())
+	}
+	if _, err := r.principalOf(c.Access); err == nil {
+		t.Error("the session goes on after a replay")
+	}
+	if d := r.token(r.prolongation(c.Refresh)); d.Error != "invalid_grant" {
+		t.Errorf("%+v", d)
+	}
+}
+
+func TestRefreshDenied(t *testing.T) {
+	for _, row := range []struct {
+		name   string
+		change func(*rig, url.Values)
+		code   string
+		reason string
+	}{
+		{"made up", func(_ *rig, v url.Values) { v.Set("refresh_token", "x.y") }, "invalid_grant", "refresh-token"},
+		{"absent", func(_ *rig, v url.Values) { v.Del("refresh_token") }, "invalid_grant", "refresh-token"},
+		{"half of it", func(_ *rig, v url.Values) {
+			s, _, _ := strings.Cut(v.Get("refresh_token"), ".")
+			v.Set("refresh_token", s)
+		}, "invalid_grant", "refresh-token-replayed"},
+		{"another client", func(_ *rig, v url.Values) { v.Set("client_id", localClient) }, "invalid_grant", "refresh-token-of-another"},
+		{"more scopes", func(_ *rig, v url.Values) { v.Set("scope", "documents:read documents:write") }, "invalid_scope", "scope"},
+		{"another resource", func(r *rig, v url.Values) { v.Set("resource", r.opts.Upstreams["mail"].Resource) }, "invalid_target", "resource"},
+		{"not used for a week", func(r *rig, _ url.Values) { r.clock.advance(idleLife) }, "invalid_grant", "refresh-token"},
+		{"a month old", func(r *rig, v url.Values) {
+			for range 6 {
+				r.clock.advance(5 * 24 * time.Hour)
+				r.third.life = 3600
+				p := identity.Principal{Issuer: r.server.URL, Subject: "alice", ClientID: webClient}
+				if _, err := r.broker.Token(r.t.Context(), p, "docs"); err != nil {
+					r.t.Fatal(err)
+				}
+				if v.Get("at-the-end") == "" && r.clock.Now().Before(time.Date(2026, 12, 23, 0, 0, 0, 0, time.UTC)) {
+					v.Set("refresh_token", r.token(v).Refresh)
+				}
+			}
+		}, "invalid_grant", "session-expired"},
+		{"grant ended", func(r *rig, _ url.Values) {
+			r.broker.vault.drop(kindGrant, r.broker.principal("alice", webClient, "docs").binding())
+		}, "invalid_grant", "grant-ended"},
+		{"another login provider", func(r *rig, _ url.Values) { r.broker.opts.Login.Issuer = "https://other.example" }, "invalid_grant", "refresh-token-of-another"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			r := start(t)
+			v := r.prolongation(r.granted().Refresh)
+			row.change(r, v)
+			if a := r.token(v); a.status != 400 || a.Error != row.code || a.Access != "" || r.last() != "refresh denied "+row.reason {
+				t.Errorf("%+v %s", a, r.last())
+			}
+		})
+	}
+	t.Run("fewer scopes", func(t *testing.T) {
+		r := start(t)
+		v := r.prolongation(r.granted().Refresh)
+		v.Set("scope", "")
+		a := r.token(v)
+		if p, err := r.principalOf(a.Access); err != nil || len(p.Scopes) != 0 {
+			t.Errorf("%+v %v", p, err)
+		}
+		if b := r.token(r.prolongation(a.Refresh)); b.Scope != "documents:read" {
+			t.Errorf("the session has lost scopes: %+v", b)
+		}
+	})
+}
+
+// Two requests with one refresh token at the same moment: one gets it, and the
+// session ends, since one of them may be a thief.
+func TestRefreshRace(t *testing.T) {
+	r := start(t)
+	v := r.prolongation(r.granted().Refresh)
+	var wait sync.WaitGroup
+	statuses := make([]int, 4)
+	for i := range statuses {
+		wait.Go(func() {
+			resp, err := r.server.Client().PostForm(r.server.URL+tokenPath, v)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer resp.Body.Close()
+			statuses[i] = resp.StatusCode
+		})
+	}
+	wait.Wait()
+	slices.Sort(statuses)
+	if !slices.Equal(statuses, []int{200, 400, 400, 400}) || len(r.files(kindSession)) != 0 {
+		t.Errorf("%v, %d sessions", statuses, len(r.files(kindSession)))
+	}
+}
+
+// Tokens that are not ours, not for this upstream, or no access tokens at all.
+func TestVerifierDenies(t *testing.T) {
+	r := start(t)
+	good := r.granted().Access
+	if _, err := r.principalOf(good); err != nil {
+		t.Fatal(err)
+	}
+	parsed, _, err := jwt.NewParser().ParseUnverified(good, jwt.MapClaims{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := r.broker.keys.signing()
+	if err != nil {
+		t.Fatal(err)
+	}
+	header, claims := parsed.Header, parsed.Claims.(jwt.MapClaims)
+	sign := func(method jwt.SigningMethod, key any, change func(h map[string]any, c jwt.MapClaims)) string {
+		token := jwt.NewWithClaims(method, maps.Clone(claims))
+		token.Header = maps.Clone(header)
+		token.Header["alg"] = method.Alg()
+		change(token.Header, token.Claims.(jwt.MapClaims))
+		s, err := token.SignedString(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	none := func(map[string]any, jwt.MapClaims) {}
+	claim := func(name string, value any) string {
+		return sign(jwt.SigningMethodES256, key.private, func(_ map[string]any, c jwt.MapClaims) {
+			if c[name] = value; value == nil {
+				delete(c, name)
+			}
+		})
+	}
+	head := func(name string, value any) string {
+		return sign(jwt.SigningMethodES256, key.private, func(h map[string]any, _ jwt.MapClaims) { h[name] = value })
+	}
+	other, err := newSigningKey(r.clock.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, _ := key.private.PublicKey.Bytes()
+	for name, token := range map[string]string{
+		"empty":                      "",
+		"opaque":                     "abc",
+		"other issuer":               claim("iss", "https://other.example"),
+		"no issuer":                  claim("iss", nil),
+		"another upstream":           claim("aud", r.opts.Upstreams["mail"].Resource),
+		"issuer as audience":         claim("aud", r.server.URL),
+		"no audience":                claim("aud", nil),
+		"no expiry":                  claim("exp", nil),
+		"expired":                    claim("exp", r.clock.Now().Unix()),
+		"from the future":            claim("iat", r.clock.Now().Add(time.Second).Unix()),
+		"not yet":                    claim("nbf", r.clock.Now().Add(time.Second).Unix()),
+		"no session":                 claim("sid", nil),
+		"another session":            claim("sid", "x"),
+		"another user":               claim("sub", "bob"),
+		"another client":             claim("client_id", localClient),
+		"another type":               head("typ", "JWT"),
+		"another key":                head("kid", "x"),
+		"signed with another key":    sign(jwt.SigningMethodES256, other.private, none),
+		"unsigned":                   sign(jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, none),
+		"the public key as a secret": sign(jwt.SigningMethodHS256, public, none),
+		"signature cut off":          good[:strings.LastIndexByte(good, '.')+1],
+		"one character changed":      good[:len(good)-2] + map[bool]string{true: "B", false: "A"}[good[len(good)-2] == 'A'] + good[len(good)-1:],
+		"a fourth part":              good + ".x",
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, err := r.principalOf(token)
+			var refusal *identity.Refusal
+			if !errors.As(err, &refusal) || p.Subject != "" {
+				t.Errorf("%+v, %v", p, err)
+			}
+		})
+	}
+	t.Run("at another upstream", func(t *testing.T) {
+		if _, err := r.broker.Verifier("mail").Authenticate(t.Context(), identity.NewSecret(good)); !errors.Is(err, identity.ErrInvalid) {
+			t.Error(err)
+		}
+	})
+}
+
+// The third party's token is renewed before it ends, its refresh token replaced
+// where the third party does that.
+func TestRenewal(t *testing.T) {
+	r := start(t)
+	r.granted()
+	p := identity.Principal{Issuer: r.server.URL, Subject: "alice", ClientID: webClient}
+	get := func() string {
+		t.Helper()
+		s, err := r.broker.Token(t.Context(), p, "docs")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.Reveal()
+	}
+	first := get()
+	r.clock.advance(time.Hour - early - time.Second)
+	if get() != first || len(r.third.refreshed()) != 0 {
+		t.Error("renewed too early")
+	}
+	r.clock.advance(time.Second)
+	second := get()
+	if second == first || get() != second {
+		t.Error("not renewed, or renewed twice")
+	}
+	r.clock.advance(time.Hour)
+	r.third.reply = func(_ url.Values, m map[string]any) int { delete(m, "refresh_token"); return 200 }
+	third := get()
+	r.restart()
+	r.clock.advance(time.Hour)
+	if fourth := get(); fourth == third {
+		t.Error("not renewed after a restart")
+	}
+	shown := r.third.refreshed()
+	if len(shown) != 3 || shown[0] == shown[1] || shown[1] != shown[2] {
+		t.Errorf("refresh tokens shown: %q", shown)
+	}
+}
+
+func TestRenewalOnce(t *testing.T) {
+	r := start(t)
+	r.granted()
+	r.clock.advance(time.Hour)
+	var wait sync.WaitGroup
+	for range 20 {
+		wait.Go(func() {
+			p := identity.Principal{Issuer: r.server.URL, Subject: "alice", ClientID: webClient}
+			if _, err := r.broker.Token(t.Context(), p, "docs"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wait.Wait()
+	if n := len(r.third.refreshed()); n != 1 {
+		t.Errorf("renewed %d times", n)
+	}
+}
+
+// What ends a grant, and what does not.
+func TestRenewalFails(t *testing.T) {
+	for _, row := range []struct {
+		name  string
+		spoil func(*rig)
+		want  error
+		ends  bool
+	}{
+		{"revoked", func(r *rig) {
+			r.third.reply = func(_ url.Values, m map[string]any) int { clear(m); m["error"] = "invalid_grant"; return 400 }
+		}, ErrNoGrant, true},
+		{"down", func(r *rig) { r.third.Close() }, identity.ErrUnavailable, false},
+		{"failing", func(r *rig) { r.third.reply = func(url.Values, map[string]any) int { return 500 } }, identity.ErrUnavailable, false},
+		{"garbage", func(r *rig) {
+			r.third.reply = func(_ url.Values, m map[string]any) int { m["access_token"] = 1; return 200 }
+		}, identity.ErrUnavailable, false},
+		{"record damaged", func(r *rig) { damage(r.t, r.files(kindGrant)[0]) }, identity.ErrUnavailable, false},
+		{"record gone", func(r *rig) { _ = os.Remove(r.files(kindGrant)[0]) }, ErrNoGrant, true},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			r := start(t)
+			a := r.granted()
+			r.clock.advance(time.Hour)
+			a = r.token(r.prolongation(a.Refresh))
+			p, err := r.principalOf(a.Access)
+			if err != nil {
+				t.Fatal(err)
+			}
+			row.spoil(r)
+			if s, err := r.broker.Token(t.Context(), p, "docs"); !errors.Is(err, row.want) || !s.Empty() {
+				t.Errorf("%v", err)
+			}
+			if _, err := r.principalOf(a.Access); (err != nil) != row.ends {
+				t.Errorf("our token afterwards: %v", err)
+			}
+		})
+	}
+	t.Run("no refresh token", func(t *testing.T) {
+		r := start(t)
+		r.third.reply = func(_ url.Values, m map[string]any) int { delete(m, "refresh_token"); return 200 }
+		r.granted()
+		r.clock.advance(time.Hour)
+		if _, err := r.broker.Token(t.Context(), identity.Principal{Issuer: r.server.URL, Subject: "alice", ClientID: webClient}, "docs"); !errors.Is(err, ErrNoGrant) {
+			t.Error(err)
+		}
+	})
+	t.Run("life unknown", func(t *testing.T) {
+		r := start(t)
+		r.third.reply = func(_ url.Values, m map[string]any) int { delete(m, "expires_in"); return 200 }
+		r.granted()
+		r.clock.advance(24 * time.Hour)
+		if _, err := r.broker.Token(t.Context(), identity.Principal{Issuer: r.server.URL, Subject: "alice", ClientID: webClient}, "docs"); err != nil || len(r.third.refreshed()) != 0 {
+			t.Error(err)
+		}
+	})
+}
+
+// A third party's token is for the user, the client and the upstream that it was
+// granted for, and nobody else.
+func TestTokenIsOfItsPrincipal(t *testing.T) {
+	r := start(t)
+	r.granted()
+	for name, p := range map[string]identity.Principal{
+		"another user":     {Issuer: r.server.URL, Subject: "bob", ClientID: webClient},
+		"another client":   {Issuer: r.server.URL, Subject: "alice", ClientID: localClient},
+		"another issuer":   {Issuer: "https://other.example", Subject: "alice", ClientID: webClient},
+		"the login's user": {Issuer: r.login.URL, Subject: "alice", ClientID: webClient},
+		"anonymous":        identity.Anonymous(),
+	} {
+		if s, err := r.broker.Token(t.Context(), p, "docs"); !errors.Is(err, ErrNoGrant) || !s.Empty() {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
