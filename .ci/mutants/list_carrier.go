@@ -1,9 +1,12 @@
 package main
 
-var carrierTests = []string{"./proxy/sidecar"}
+var (
+	carrierTests = []string{"./proxy/sidecar"}
+	recheckTests = []string{"./proxy/pipeline"}
+)
 
-// carrierMutants take a token from where none may stand, let two pass, or let one
-// travel on.
+// carrierMutants take a token from where none may stand, let two pass, let one
+// travel on, or keep open what was opened with one.
 var carrierMutants = []mutant{
 	{name: "carrier: two tokens on one message", file: "proxy/pipeline/authenticate.go", old: "	if c.doubt != nil {", new: "	if false {", pkgs: carrierTests, run: "Denied|Argument|Pipe"},
 	{name: "carrier: two tokens on a large message", file: "proxy/pipeline/authenticate.go", old: "	if c.doubt != nil {", new: "	if c.doubt != nil && !c.verified {", pkgs: carrierTests, run: "Denied|Argument"},
@@ -22,7 +25,7 @@ var carrierMutants = []mutant{
 	{name: "argument: a tool is given the header's token as its own", file: "proxy/pipeline/credential.go", old: "		return c.checkOwnArgument()", new: "		return nil", pkgs: carrierTests, run: "Denied"},
 	{name: "argument: a tool with another spelling has none", file: "proxy/pipeline/credential.go", old: "if own == name || wire.FoldsTo(own, name) {", new: "if own == name {", pkgs: carrierTests, run: "Denied|Argument"},
 	{name: "argument: a tool with any schema has none", file: "proxy/pipeline/credential.go", old: "	return t.known && !t.plain", new: "	return false", pkgs: carrierTests, run: "Denied|Argument"},
-	{name: "argument: it travels on under another spelling", file: "proxy/pipeline/credential.go", old: "if wire.FoldsTo(c.Msg.Name(i), name) {", new: "if false {", pkgs: carrierTests, run: "Denied"},
+	{name: "argument: it travels on under another spelling", file: "proxy/pipeline/credential.go", old: "if wire.FoldsTo(c.Msg.Name(i), name) {", new: "if i < 0 {", pkgs: carrierTests, run: "Denied"},
 	{name: "argument: it travels on", file: "proxy/pipeline/inspect_input.go", old: "return i == c.carrier || strip", new: "return strip", pkgs: carrierTests, run: "Argument"},
 	{name: "argument: it travels on where nothing is changed", file: "proxy/pipeline/inspect_input.go", old: "		return c.argumentPatches(nil, \"\")", new: "		return nil, nil", pkgs: carrierTests, run: "Argument"},
 	{name: "argument: guards see it", file: "proxy/pipeline/inspect_input.go", old: "		if i == c.carrier {", new: "		if false {", pkgs: []string{"./proxy/pipeline"}, run: "Argument"},
@@ -32,7 +35,17 @@ var carrierMutants = []mutant{
 	{name: "argument: it may stand elsewhere behind it", file: "proxy/pipeline/credential.go", old: "if c.holdsCredential(int(c.Msg.Nodes[c.argument].Next), until) {", new: "if false {", pkgs: carrierTests, run: "Denied"},
 	{name: "argument: other hosts may send it", file: "proxy/config/validate_caller.go", old: "	case listenDefect(c.Listen) == \"\" && !isLoopback(listenHost(c.Listen)):\n		k.bad(\"auth.token_argument\"", new: "	case false:\n		k.bad(\"auth.token_argument\"", pkgs: []string{"./proxy/config"}},
 	{name: "argument: other hosts may send it through a proxy", file: "proxy/config/validate_caller.go", old: "	case c.BehindTLSProxy, u != nil", new: "	case u != nil", pkgs: []string{"./proxy/config"}},
-	{name: "argument: other hosts may send it under a public name", file: "proxy/config/validate_caller.go", old: "	case c.BehindTLSProxy, u != nil && !isLoopback(u.Hostname()):", new: "	case c.BehindTLSProxy:", pkgs: []string{"./proxy/config"}},
+	{name: "argument: other hosts may send it under a public name", file: "proxy/config/validate_caller.go", old: "	case c.BehindTLSProxy, u != nil && !isLoopback(u.Hostname()):", new: "	case c.BehindTLSProxy, u == nil && false:", pkgs: []string{"./proxy/config"}},
 	{name: "argument: it is set by two", file: "proxy/config/validate_caller.go", old: "if strings.EqualFold(name, TokenArgumentName) {", new: "if false {", pkgs: []string{"./proxy/config"}},
+	{name: "recheck: never", file: "proxy/sidecar/recheck.go", old: "			e.pipeline.Recheck()\n", new: "			_ = e\n", pkgs: carrierTests, run: "Revoked"},
+	{name: "recheck: a refused token keeps its stream", file: "proxy/pipeline/recheck.go", old: "	case err == nil || errors.As(err, &refusal):", new: "	case err == nil:", pkgs: recheckTests, run: "Recheck"},
+	{name: "recheck: somebody else's token keeps a stream", file: "proxy/pipeline/recheck.go", old: "good := err == nil && who.Key() == s.owner", new: "good := err == nil && who.Key() != \"\"", pkgs: recheckTests, run: "Recheck"},
+	{name: "recheck: an expired token was revoked", file: "proxy/pipeline/recheck.go", old: "	case errors.Is(err, identity.ErrExpired):", new: "	case false:", pkgs: recheckTests, run: "Recheck"},
+	{name: "recheck: patience without end", file: "proxy/pipeline/recheck.go", old: "	case now.Sub(verified) >= unverifiedTime:", new: "	case now.Sub(verified) >= 1000*unverifiedTime:", pkgs: recheckTests, run: "Recheck"},
+	{name: "recheck: no patience", file: "proxy/pipeline/recheck.go", old: "	case now.Sub(verified) >= unverifiedTime:", new: "	case now.Sub(verified) >= 0:", pkgs: recheckTests, run: "Recheck"},
+	{name: "recheck: patience is not renewed", file: "proxy/pipeline/recheck.go", old: "		s.verified = now\n", new: "		_ = now\n", pkgs: recheckTests, run: "Recheck"},
+	{name: "recheck: one question after the other while one hangs", file: "proxy/pipeline/recheck.go", old: "		if !busy {", new: "		if !busy || true {", pkgs: recheckTests, run: "Recheck"},
+	{name: "recheck: streams that have ended are remembered", file: "proxy/pipeline/recheck.go", old: "		delete(o.all, s)\n", new: "", pkgs: recheckTests, run: "Recheck"},
+	{name: "recheck: a panic ends everything", file: "proxy/pipeline/recheck.go", old: "		if v := recover(); v != nil {\n			err = ", new: "		if v := any(nil); v != nil {\n			err = ", pkgs: recheckTests, run: "Recheck"},
 	{name: "argument: nobody is warned", file: "proxy/sidecar/summary.go", old: "if s.cfg.Auth != nil && s.cfg.Auth.TokenArgument {", new: "if false {", pkgs: carrierTests, run: "Argument"},
 }

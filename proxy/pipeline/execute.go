@@ -69,8 +69,8 @@ func (c *Call) isLong() bool { return c.Verb == wire.Watch || c.method != nil &&
 // lifetime is how long the upstream works for c. In 2026-07-28 a client that
 // closes its request cancels it. Before, it does not: cancelling takes a
 // notification, and only the sidecar's own end stops the call. A stream that
-// stays open ends with its client, with the token that opened it, and when the
-// sidecar shuts down.
+// stays open ends with its client, with the token that opened it (see Recheck), and
+// when the sidecar shuts down.
 func (p *Pipeline) lifetime(ctx context.Context, c *Call) (context.Context, context.CancelFunc, func()) {
 	if c.Era == Legacy && c.Verb != wire.Watch {
 		ctx = context.WithoutCancel(ctx)
@@ -78,15 +78,13 @@ func (p *Pipeline) lifetime(ctx context.Context, c *Call) (context.Context, cont
 	ctx, cancel := context.WithCancel(ctx)
 	stops := []func() bool{context.AfterFunc(p.closing, cancel)}
 	if c.isLong() {
-		end := func(why string) func() {
-			return func() {
-				c.ended.CompareAndSwap(nil, &why)
-				cancel()
-			}
+		end := func(why string) {
+			c.end(why)
+			cancel()
 		}
-		stops = append(stops, context.AfterFunc(p.draining, end("shutdown")))
+		stops = append(stops, context.AfterFunc(p.draining, func() { end("shutdown") }), p.guardStream(c, end))
 		if expiry := c.Principal.Expiry; !expiry.IsZero() {
-			t := time.AfterFunc(max(0, expiry.Sub(p.opts.Now())), end("token-expired"))
+			t := time.AfterFunc(max(0, expiry.Sub(p.opts.Now())), func() { end("token-expired") })
 			stops = append(stops, t.Stop)
 		}
 	}

@@ -68,6 +68,7 @@ type Pipeline struct {
 	calls       inFlight
 	flights     flights
 	given       given
+	streams     openStreams
 	seal        *sealer
 	draining    context.Context // ends the streams that stay open
 	drain       context.CancelFunc

@@ -70,6 +70,7 @@ type setup struct {
 	transport  func(*http.Transport) // changes the clients' side
 	clientTime time.Duration
 	drain      time.Duration
+	recheck    time.Duration
 	pipe       *pipe // serve this in place of a listener
 }
 
@@ -172,7 +173,7 @@ func start(t testing.TB, s setup) *rig {
 	if s.resolver == nil {
 		s.resolver = noNames{}
 	}
-	o := Options{Stderr: r.stderr, Resolver: s.resolver, Now: s.now, After: soon, ClientTime: s.clientTime, Drain: s.drain}
+	o := Options{Stderr: r.stderr, Resolver: s.resolver, Now: s.now, After: soon, ClientTime: s.clientTime, Drain: s.drain, Recheck: s.recheck}
 	if s.pipe != nil {
 		o.TokenFile = s.pipe.tokenFile
 	}

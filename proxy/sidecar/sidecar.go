@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -45,6 +46,9 @@ type Options struct {
 	// Drain is how long calls in flight may take to finish at the end. Zero means
 	// 10 seconds.
 	Drain time.Duration
+	// Recheck is how often the tokens of open streams are verified again. Zero means
+	// every 2 seconds.
+	Recheck time.Duration
 }
 
 // Sidecar is one running instance. Build it with New, then Listen, then Serve.
@@ -63,6 +67,7 @@ type Sidecar struct {
 	draining     atomic.Bool
 	life         context.Context // until Close
 	end          context.CancelFunc
+	busy         sync.WaitGroup // what works until then
 }
 
 // New builds a sidecar from cfg, which must be valid. It reads the files that
@@ -81,11 +86,17 @@ func New(cfg *config.Config, o Options) (*Sidecar, error) {
 	if o.Drain == 0 {
 		o.Drain = drainTime
 	}
+	if o.Recheck == 0 {
+		o.Recheck = recheckEvery
+	}
 	s := &Sidecar{cfg: cfg, opts: o, log: slog.New(slog.NewJSONHandler(o.Stderr, nil))}
 	s.life, s.end = context.WithCancel(context.Background())
 	if err := s.build(); err != nil {
 		_ = s.closeParts()
 		return nil, err
+	}
+	if cfg.Auth != nil {
+		s.busy.Go(s.recheck)
 	}
 	return s, nil
 }
@@ -105,6 +116,7 @@ func (s *Sidecar) URLs() []string {
 
 func (s *Sidecar) closeParts() error {
 	s.end()
+	s.busy.Wait()
 	err := s.closeEndpoints()
 	if s.audit != nil {
 		err = errors.Join(err, s.audit.Close())

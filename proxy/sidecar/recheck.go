@@ -1,0 +1,23 @@
+package sidecar
+
+import "time"
+
+// recheckEvery is how often the tokens of open streams are verified again. What is
+// remembered of a token is used, so an issuer is asked no more often than by calls.
+const recheckEvery = 2 * time.Second
+
+// recheck ends the streams whose token was taken back, until Close.
+func (s *Sidecar) recheck() {
+	tick := time.NewTicker(s.opts.Recheck)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-s.life.Done():
+			return
+		}
+		for _, e := range s.endpoints {
+			e.pipeline.Recheck()
+		}
+	}
+}
