@@ -19,6 +19,7 @@ import (
 type index struct {
 	mu     sync.RWMutex
 	listed map[string]*listed   // by server
+	whole  bool                 // every server has been asked for all of its lists
 	looked map[string]time.Time // when a session's lists were fetched for a URI
 	looks  singleflight.Group
 }
@@ -27,6 +28,7 @@ type index struct {
 type listed struct {
 	uris      map[string]bool
 	templates []template
+	changed   bool // it has said so since
 }
 
 // template is a resource template.
@@ -110,7 +112,7 @@ func (x *index) setURIs(server string, uris []string) {
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.of(server).uris = set
+	x.of(server).uris, x.of(server).changed = set, false
 }
 
 func (x *index) setTemplates(server string, raws []string) {
@@ -123,12 +125,22 @@ func (x *index) setTemplates(server string, raws []string) {
 	x.of(server).templates = templates
 }
 
-// forget drops what server listed: it said that it changed.
-func (x *index) forget(server string) {
+// changes notes that what server lists has changed. Until it lists again, what it
+// listed before counts: another server must not get it in the meantime.
+func (x *index) changes(server string) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	delete(x.listed, server)
+	x.of(server).changed = true
 	clear(x.looked)
+}
+
+// certain says whether servers need not be asked whose uri is. Before all of them
+// have been, a template of one may match what another lists.
+func (x *index) certain(uri string) bool {
+	owner := x.owner(uri)
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return owner != "" && x.whole && !x.listed[owner].changed
 }
 
 // lookedLately says whether the lists of a session are fresh enough to prove that
@@ -146,7 +158,7 @@ func (x *index) hasLooked(session string, now time.Time) {
 	if len(x.looked) >= maxLooked {
 		clear(x.looked)
 	}
-	x.looked[session] = now
+	x.looked[session], x.whole = now, true
 }
 
 // lookPause is how long lists are proof that no server has a resource.
@@ -157,7 +169,7 @@ const lookPause = time.Second
 // Whoever needs them at the same time waits for the same lists.
 func (g *Servers) Locate(ctx context.Context, x wire.Exchange, uri string) error {
 	session := x.Owner + "\x00" + x.Session
-	if g.index.owner(uri) != "" || g.index.lookedLately(session, g.opts.Now()) {
+	if g.index.certain(uri) || g.index.lookedLately(session, g.opts.Now()) {
 		return nil
 	}
 	// Others wait for this, so it must not end with the client that asked first.

@@ -215,7 +215,7 @@ func (c *carriage) fromMember(ctx context.Context, m *wire.Message, ev wire.Even
 	case m.Method == "notifications/tasks/status", m.Method == "notifications/tasks":
 		task(m.Member(m.Params, "taskId"))
 	case m.Method == "notifications/resources/list_changed":
-		c.g.index.forget(p.Name)
+		c.g.index.changes(p.Name)
 	}
 	data, err := wire.Splice(ev.Data, patches)
 	ev.Data = data

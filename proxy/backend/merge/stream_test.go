@@ -514,7 +514,7 @@ func TestMergedLocate(t *testing.T) {
 	if server, _ := g.Split("docs://a"); server != "" {
 		t.Errorf("docs://a is still %q's", server)
 	}
-	g.index.forget("docs")
+	g.index.changes("docs")
 	before := count()
 	locate("other://a")
 	if got := count(); got == before {
@@ -537,4 +537,28 @@ func TestMergedLocate(t *testing.T) {
 	}
 	<-hanging
 	_ = g.Close() // what hangs there ends, or is found to be leaked
+}
+
+// Another server's template gets nothing that its owner has not listed yet, or
+// lists anew.
+func TestMergedLocateAll(t *testing.T) {
+	lists := func(uris, templates string) answering {
+		return byMethod(map[string]answering{"resources/list": results(`"resources":[` + uris + `]`), "resources/templates/list": results(`"resourceTemplates":[` + templates + `]`)})
+	}
+	g := merge(t, lists(`{"uri":"docs://a"}`, ``), lists(``, `{"uriTemplate":"{+any}"}`))
+	x := in(bothOpen, asking(`1`, "resources/read", `"uri":"docs://a"`))
+	nobodys := func(when string) {
+		t.Helper()
+		if err := g.Locate(t.Context(), x, "docs://a"); err != nil {
+			t.Error(err)
+		}
+		if server, _ := g.Split("docs://a"); server != "" {
+			t.Errorf("%s: docs://a is %q's", when, server)
+		}
+	}
+	g.must(in(bothOpen, asking(`1`, "resources/templates/list", ``)))
+	nobodys("before resources are listed")
+	g.index.changes("docs")
+	g.docs.do = down
+	nobodys("while its server cannot list")
 }
