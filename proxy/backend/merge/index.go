@@ -42,8 +42,9 @@ type template struct {
 // is held against each.
 const (
 	maxTemplates    = 64      // of one server
+	maxVariables    = 128     // in them; each may match anywhere, so that they multiply the work
 	maxTemplateSize = 1024    // bytes
-	maxMatched      = 8 << 10 // bytes of a URI
+	maxMatched      = 2 << 10 // bytes of a URI
 	maxLooked       = 4096
 )
 
@@ -59,6 +60,9 @@ func newTemplate(raw string) template {
 
 // plainCharacters are those that an expansion leaves as they are.
 const plainCharacters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~:/"
+
+// variables is how many variables a template has, or more.
+func variables(raw string) int { return strings.Count(raw, "{") + strings.Count(raw, ",") }
 
 func (t template) covers(uri string) bool {
 	return t.raw == uri || t.match != nil && len(uri) <= maxMatched && strings.HasPrefix(uri, t.prefix) && t.match.MatchString(uri)
@@ -117,7 +121,11 @@ func (x *index) setURIs(server string, uris []string) {
 
 func (x *index) setTemplates(server string, raws []string) {
 	var templates []template
+	left := maxVariables
 	for _, raw := range raws[:min(len(raws), maxTemplates)] {
+		if left -= variables(raw); left < 0 {
+			break
+		}
 		templates = append(templates, newTemplate(raw))
 	}
 	x.mu.Lock()

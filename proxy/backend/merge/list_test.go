@@ -377,6 +377,16 @@ func TestTemplates(t *testing.T) {
 			}
 		}
 	}
+	for _, n := range []int{maxVariables - 1, maxVariables, maxVariables + 1} {
+		for form, raw := range map[string]string{"one each": strings.Repeat("{+a}", n-1), "in one": "{+a" + strings.Repeat(",a", n-2) + "}"} {
+			var x index
+			x.listed = map[string]*listed{}
+			x.setTemplates("docs", []string{raw, "x://{id}"})
+			if known := x.owner("x://{id}") != ""; known != (n <= maxVariables) {
+				t.Errorf("%d variables, %s: the last template is known: %v", n, form, known)
+			}
+		}
+	}
 	for _, n := range []int{maxTemplates - 1, maxTemplates, maxTemplates + 1} {
 		var all []string
 		for i := range n {
