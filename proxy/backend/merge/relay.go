@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"mcp-sidecar/proxy/backend"
@@ -228,17 +229,22 @@ func (c *carriage) believes(m *wire.Message, p part) bool {
 	switch m.Method {
 	case "notifications/progress":
 		token := m.Member(m.Params, "progressToken")
-		for _, at := range c.g.flights.at(c.flight(byToken, m, token)) {
-			if at.Name == p.Name {
-				return true
-			}
+		at := c.g.flights.at(c.flight(byToken, m, token))
+		if c.gaveOut(scalarOf(m, token)) { // without a session another request may have given out the same
+			at = c.g.flights.of(c)
 		}
-		return false
+		return slices.ContainsFunc(at, func(at part) bool { return at.Name == p.Name })
 	case "notifications/resources/updated":
 		owner := c.g.index.owner(m.Text(m.Member(m.Params, "uri")))
 		return owner == "" || owner == p.Name
 	}
 	return true
+}
+
+// gaveOut says whether the request gave out the progress token, as scalarOf writes
+// it.
+func (c *carriage) gaveOut(token string) bool {
+	return token != "" && c.msg != nil && scalarOf(c.msg, c.msg.At(c.msg.Params, "_meta", "progressToken")) == token
 }
 
 // marked is a scalar with a server's name in front. The scalar stays as the server

@@ -184,3 +184,10 @@ func (f *flights) at(name flight) []part {
 	}
 	return nil
 }
+
+// of returns who works on c's request.
+func (f *flights) of(c *carriage) []part {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(c.at)
+}

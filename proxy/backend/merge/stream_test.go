@@ -220,6 +220,31 @@ func TestMergedWatchProgress(t *testing.T) {
 	}
 }
 
+// Without a session two requests of one principal may give out the same token.
+func TestMergedEqualTokens(t *testing.T) {
+	docs, fs := newStation(), newStation()
+	g := merge(t, docs.do, fs.do)
+	const progress = `{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":"t","progress":1}}`
+	first := g.follow(to("docs", askingModern(`1`, "tools/call", `"name":"docs.read",`+meta)))
+	d := <-docs.opened
+	second := g.follow(to("fs", askingModern(`1`, "tools/call", `"name":"fs.read",`+meta)))
+	f := <-fs.opened
+	for _, end := range []func(){func() {}, func() { // a later request that has ended takes nothing along
+		f.send <- wire.Event{Data: []byte(response(`1`, ``))}
+		<-second.ended
+	}} {
+		end()
+		d.send <- wire.Event{Data: []byte(progress)}
+		d.send <- note(`"data":"behind"`)
+		if got := <-first.read; string(got.Data) != progress {
+			t.Fatalf("progress is lost: %s", got.Data)
+		}
+		<-first.read
+	}
+	d.send <- wire.Event{Data: []byte(response(`1`, ``))}
+	<-first.ended
+}
+
 // A server whose stream breaks off has it opened again where it was left; the
 // others' go on, and so does the client's.
 func TestMergedWatchAgain(t *testing.T) {
