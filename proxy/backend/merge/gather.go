@@ -62,6 +62,7 @@ func (c *carriage) gather(ctx context.Context, parts []part, limit time.Duration
 			answers[i].err = fmt.Errorf("%w: no answer within %v", backend.ErrTransport, limit)
 		}
 	})
+	c.left = c.left || ctx.Err() != nil
 	return answers
 }
 
@@ -142,7 +143,7 @@ func (c *carriage) broadcast(ctx context.Context) error {
 
 // noteAnswer notes whether the server takes part.
 func (c *carriage) noteAnswer(a *answer) {
-	if c.out.stopped != nil {
+	if c.out.stopped != nil || c.left {
 		return // the error may be the client's
 	}
 	if a.ok() || a.lacks() {
@@ -207,7 +208,7 @@ func (c *carriage) tell(ctx context.Context, parts []part) error {
 		case a.lost():
 			return c.loseSession(ctx, a.part)
 		case a.err != nil:
-			c.g.note(a.member, a.err)
+			c.noteAnswer(a)
 			errs = append(errs, fmt.Errorf("%s: %w", a.Name, a.err))
 		default:
 			taken = taken || a.reply.Status < 300

@@ -2,6 +2,7 @@ package merge
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -142,6 +143,22 @@ func TestMergedListDoesNotWait(t *testing.T) {
 			t.Errorf("the log says %s", g.log)
 		}
 	})
+}
+
+// A client that goes away says nothing of the servers.
+func TestMergedListLeft(t *testing.T) {
+	ctx, leave := context.WithCancel(t.Context())
+	g := merge(t, func(ctx context.Context, x wire.Exchange, sink wire.Sink) error {
+		leave()
+		return hangs(ctx, x, sink)
+	}, hangs)
+	for name, x := range map[string]wire.Exchange{
+		"a request": askingModern(`1`, list, ""), "a notification": {Body: []byte(`{"jsonrpc":"2.0","method":"notifications/initialized"}`)},
+	} {
+		if err := g.Do(ctx, x, &heard{}); !errors.Is(err, context.Canceled) || g.log.Len() > 0 {
+			t.Errorf("%s: %v; the log says %s", name, err, g.log)
+		}
+	}
 }
 
 // Where no server answers with a list the client reads why.

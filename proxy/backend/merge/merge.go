@@ -179,6 +179,7 @@ type carriage struct {
 	msg   *wire.Message // nil unless the exchange carries one
 	parts []part        // the servers that take part in the session
 	at    []part        // those that work on it; see flights
+	left  bool          // the client has gone: a server that did not answer may be well
 	out   *funnel
 }
 
