@@ -192,7 +192,12 @@ func (g *Servers) Locate(ctx context.Context, x wire.Exchange, uri string) error
 
 // look fetches the lists, templates first: a resource is withheld where another
 // server's template matches it.
-func (g *Servers) look(ctx context.Context, x wire.Exchange, session string) error {
+func (g *Servers) look(ctx context.Context, x wire.Exchange, session string) (err error) {
+	defer func() { // nobody else would catch it: this is not the goroutine of an exchange
+		if v := recover(); v != nil {
+			err = fmt.Errorf("listing resources: panic of type %T", v)
+		}
+	}()
 	if g.index.lookedLately(session, g.opts.Now()) {
 		return nil // somebody's look ended between the caller's question and this one
 	}

@@ -426,6 +426,15 @@ func TestMergedPanics(t *testing.T) {
 	}
 }
 
+// Lists that many wait for are fetched for nobody's exchange; a panic there ends
+// the fetching alone.
+func TestMergedLocatePanics(t *testing.T) {
+	g := merge(t, func(context.Context, wire.Exchange, wire.Sink) error { panic("server") }, results(`"resources":[],"resourceTemplates":[]`))
+	if err := g.Locate(t.Context(), asking(`1`, "resources/read", `"uri":"docs://a"`), "docs://a"); err == nil || strings.Contains(err.Error(), "server") {
+		t.Errorf("%v", err)
+	}
+}
+
 // Names that a reader could take for one another make no merged server.
 func TestMergedMembers(t *testing.T) {
 	for _, names := range [][]string{{"docs", "Docs"}, {"a1", "al"}, {"move", "rnove"}, {""}, {"a.b"}, {"a:b"}, {"a b"}, {"a=b"}, {"a;b"}, {"docs", "docs"}} {
