@@ -76,6 +76,11 @@ func (c *child) hail(ctx context.Context, p *party, x wire.Exchange, m *wire.Mes
 func (c *child) greeted(h *hello, answer *wire.Message, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	select {
+	case <-h.done:
+		return // what the child said without an id has ended it before it was sent
+	default:
+	}
 	h.answer, h.err = answer, err
 	if answer == nil || answer.Err != wire.Absent {
 		c.hello = nil

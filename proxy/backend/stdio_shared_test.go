@@ -114,6 +114,34 @@ func TestStdioSharedRefusalIsItsOwn(t *testing.T) {
 	}
 }
 
+// An answer that may be for any request ends an initialize that still waits to be
+// sent, and whose client then goes away.
+func TestStdioSharedEndedTwice(t *testing.T) {
+	s := children(t, "server", StdioOptions{Shared: true})
+	c := &child{s: s, out: make(chan outgoing), dead: make(chan struct{}), open: map[int64]*exchange{}}
+	x := initialize("1", "")
+	m, err := wire.Scan(x.Body, wire.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, leave := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		_, _, err := c.hail(ctx, &party{}, x, m)
+		ended <- err
+	}()
+	for n := 0; n == 0; runtime.Gosched() {
+		c.mu.Lock()
+		n = len(c.open)
+		c.mu.Unlock()
+	}
+	c.tooLarge(0, false)
+	leave()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+}
+
 func doErr(t *testing.T, s *Stdio, x wire.Exchange) (*taker, error) {
 	t.Helper()
 	sink := &taker{}
