@@ -3,6 +3,7 @@ package backend
 import (
 	"bytes"
 	"errors"
+	"regexp"
 
 	"mcp-sidecar/proxy/wire"
 )
@@ -34,11 +35,14 @@ func (c *child) receive(raw []byte) {
 	}
 }
 
+// envelope finds members that a response has and a log entry has not.
+var envelope = regexp.MustCompile(`"(jsonrpc|result|error)"[ \t]*:`)
+
 // unreadable is for lines that are no message. A response that is not what
 // JSON-RPC wants ends the request that it answers; anything else is noise, such
-// as a banner.
+// as a banner, or a log entry that names the request it is about.
 func (c *child) unreadable(raw []byte) {
-	if bytes.HasPrefix(bytes.TrimSpace(raw), []byte("{")) {
+	if envelope.Match(raw) && bytes.HasPrefix(bytes.TrimSpace(raw), []byte("{")) {
 		if id, ok := idFrom(raw, raw); ok && c.fail(id, errBroken) {
 			return
 		}

@@ -142,6 +142,7 @@ func TestStdioAnswers(t *testing.T) {
 		{name: "response to nothing", say: []string{`{"jsonrpc":"2.0","id":4711,"result":{}}`, `{"jsonrpc":"2.0","id":"1","result":{}}`, result}, reply: wire.Reply{Status: 200}, events: 1, dropped: 2},
 		{name: "a subscription of nobody's", say: []string{`{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"_meta":{"io.modelcontextprotocol/subscriptionId":$ID}}}`, result}, reply: wire.Reply{Status: 200}, events: 1, dropped: 1},
 		{name: "noise", say: []string{"", "hello", "[1]", `"a"`, "\x1b[2J{", `{"level":"info"}`, result}, reply: wire.Reply{Status: 200}, events: 1, noise: 5},
+		{name: "a log entry about the request", say: []string{`{"level":"error","id":$ID,"msg":"{\"result\":1}"}`, result}, reply: wire.Reply{Status: 200}, events: 1, noise: 1},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			s := children(t, "server", StdioOptions{})
