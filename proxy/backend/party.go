@@ -97,7 +97,11 @@ func (s *Stdio) join(ctx context.Context, key, owner string, session bool) (*par
 		s.mu.Unlock()
 		switch {
 		case p != nil:
-			return s.held(ctx, p)
+			held, err := s.held(ctx, p)
+			if err != nil && session {
+				s.drop(p) // nobody knows of it yet, so nobody would end it
+			}
+			return held, err
 		case err != nil:
 			return nil, err
 		}

@@ -295,6 +295,21 @@ func TestStdioInitializeFails(t *testing.T) {
 	}
 }
 
+// A client that has gone before its child is there leaves none behind.
+func TestStdioInitializeLeft(t *testing.T) {
+	s := children(t, "server", StdioOptions{})
+	ctx, leave := context.WithCancel(t.Context())
+	leave()
+	if err := s.Do(ctx, initialize("1", ""), &taker{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.parties) != 0 {
+		t.Error("a session is left")
+	}
+}
+
 // A client that speaks both eras asks for the new one first. When the server does
 // not know it, the session gets the same process.
 func TestStdioFallback(t *testing.T) {
