@@ -316,7 +316,7 @@ func (a *ownAnswer) Message(ev wire.Event) error {
 	if err != nil {
 		return err
 	}
-	if m.Kind != wire.Response || string(m.Value(m.ID)) != reservedID {
+	if m.Kind != wire.Response || !isReserved(m, m.ID) {
 		return nil
 	}
 	a.message = m

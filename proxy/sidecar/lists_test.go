@@ -276,6 +276,24 @@ func TestInventoryFails(t *testing.T) {
 	}
 }
 
+// A server may spell the id of the sidecar's own request another way: many escape
+// each slash.
+func TestInventorySpelledAnotherWay(t *testing.T) {
+	t.Parallel()
+	r := start(t, setup{open: true, upstream: func(w http.ResponseWriter, req *http.Request) {
+		body, _ := io.ReadAll(req.Body)
+		req.Body = io.NopCloser(bytes.NewReader(body))
+		if isInventory(body) {
+			answerJSON(w, http.StatusOK, `{"jsonrpc":"2.0","id":"mcp-sidecar\/inventory","result":{"tools":[{"name":"look","annotations":{"readOnlyHint":true},"inputSchema":{"type":"object"}}]}}`)
+			return
+		}
+		text("done")(w, req)
+	}})
+	if g := r.do(toolCall(modern, "", "1", "look", `{}`)); !bytes.Contains(g.body, []byte("done")) {
+		t.Errorf("%s", g.body)
+	}
+}
+
 // All pages of a listing are read.
 func TestInventoryPages(t *testing.T) {
 	t.Parallel()
