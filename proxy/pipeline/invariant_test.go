@@ -529,6 +529,49 @@ func TestSessionsAreCounted(t *testing.T) {
 	}
 }
 
+// A session whose opening is refused after all does not stay open at the upstream.
+func TestRefusedSessionEnds(t *testing.T) {
+	const greeting = `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25"}}`
+	opens := func(w *world, answer string, ended chan<- wire.Exchange) {
+		w.pipe.opts.Upstream = upstreamFunc(func(_ context.Context, x wire.Exchange, s wire.Sink) error {
+			if x.Verb == wire.End {
+				ended <- x
+				return nil
+			}
+			if err := s.Reply(wire.Reply{Status: 200, Session: "up-1"}); err != nil {
+				return err
+			}
+			return pass(s.Message(wire.Event{Data: []byte(answer)}))
+		})
+	}
+	for name, row := range map[string]struct {
+		answer   string
+		recorder error
+		ends     int
+	}{
+		"it is open":          {`{"jsonrpc":"2.0","id":1,"result":{"protocolVersion":"2025-11-25"}}`, nil, 0},
+		"it was not recorded": {`{"jsonrpc":"2.0","id":1,"result":{"protocolVersion":"2025-11-25"}}`, errors.New("disk full"), 1},
+		"the answer is none":  {`{"jsonrpc":"2.0","id":2,"result":{}}`, nil, 1},
+		"both":                {`{"jsonrpc":"2.0","id":2,"result":{}}`, errors.New("disk full"), 1},
+	} {
+		w := newWorld(t, func(o *Options) { o.Recorder = recorderFunc(func(audit.Event) error { return row.recorder }) })
+		ended := make(chan wire.Exchange, 2)
+		opens(w, row.answer, ended)
+		if k := w.handle(message(greeting)); (k.answer.Outcome == Allowed) != (row.ends == 0) {
+			t.Errorf("%s: %+v", name, k.answer)
+		}
+		for range row.ends {
+			if x := <-ended; x.Session != "up-1" {
+				t.Errorf("%s: %+v", name, x)
+			}
+		}
+		w.pipe.Close()
+		if len(ended) != 0 {
+			t.Errorf("%s: it was ended once more", name)
+		}
+	}
+}
+
 // A modern client that leaves cancels its call; before 2026-07-28 the call goes on.
 func TestClientLeaves(t *testing.T) {
 	for _, row := range []struct {

@@ -155,8 +155,9 @@ func (p *Pipeline) release(c *Call) {
 		c.usesSession = false
 		p.sessions.leave(c.Session)
 	}
-	if c.Outcome != Allowed && c.method != nil && c.method.opensSession && c.Session != nil {
+	if c.Outcome != Allowed && c.method != nil && c.method.opensSession && c.Session != nil && !p.sessions.ended(c.Session) {
 		p.sessions.end(c.Session)
+		p.forget(c.Session) // it is open at the upstream, and no client knows of it
 	}
 	if c.holdsSession {
 		c.holdsSession = false
