@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"slices"
@@ -127,6 +128,25 @@ func (s *Sidecar) learnSecrets() error {
 			return err
 		}
 		s.secrets = append(s.secrets, secret)
+	}
+	return s.refusePassthrough()
+}
+
+// refusePassthrough refuses a credential for a server that is the caller's own: by
+// it the caller's token would travel on after all.
+func (s *Sidecar) refusePassthrough() error {
+	token := s.callerToken()
+	for _, name := range slices.Sorted(maps.Keys(s.cfg.Upstreams)) {
+		file := s.cfg.Upstreams[name].Credential.File
+		if token == "" || file == "" {
+			continue
+		}
+		switch secret, err := s.readSecret(file); {
+		case err != nil:
+			return err
+		case secret == token:
+			return fmt.Errorf("%w: upstreams.%s.credential: is the caller's own token; the server needs one of the sidecar's", ErrConfig, name)
+		}
 	}
 	return nil
 }

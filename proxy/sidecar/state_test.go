@@ -3,6 +3,7 @@ package sidecar
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -10,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"mcp-sidecar/proxy/identity"
 )
 
 // asking is an upstream of 2026-07-28 that answers a request without state by
@@ -112,6 +115,26 @@ func TestSealKeyMustBeLong(t *testing.T) {
 		s, err := New(cfg, Options{})
 		if (err == nil) != want || err != nil && !errors.Is(err, ErrConfig) {
 			t.Errorf("%d characters: %v", length, err)
+		}
+		if s != nil {
+			_ = s.Close()
+		}
+	}
+}
+
+// The caller's token does not become the sidecar's credential by a file that holds
+// it.
+func TestCredentialIsNotTheCallers(t *testing.T) {
+	t.Parallel()
+	r := start(t, setup{inventory: demoInventory})
+	file := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(file, []byte(service+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, o := range map[string]Options{"in the environment": {Token: identity.NewSecret(service)}, "in a file": {TokenFile: file}, "another": {Token: identity.NewSecret("x" + service)}} {
+		s, err := New(r.config(setup{}), o)
+		if refused := errors.Is(err, ErrConfig); refused != (name != "another") || strings.Contains(fmt.Sprint(err), service) {
+			t.Errorf("%s: %v", name, err)
 		}
 		if s != nil {
 			_ = s.Close()
