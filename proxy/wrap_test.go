@@ -322,7 +322,7 @@ func TestWrapStderr(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := wrap(t, nil, "-c", file).open()
-	if got := p.call("say", "key "+key+", mine "+service+", clear \x1b[2J, back \u202e, next\r\n{\"level\":\"INFO\"}"); !strings.Contains(got, "said") {
+	if got := p.call("say", "key "+key+", mine "+service+", clear \x1b[2J, back \u202e, next\r\n{\"level\":\"INFO\"}\nloaded -----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nMIIEowIBAAKCAQEAx+/=\n\tMIIEowIBAAKCAQEAy\n-----END RSA PRIVATE KEY-----\nMIIEbehind"); !strings.Contains(got, "said") {
 		t.Errorf("say: %s", got)
 	}
 	if code := p.hangUp(); code != 0 {
@@ -332,6 +332,7 @@ func TestWrapStderr(t *testing.T) {
 	for _, want := range []string{
 		"[fs] key [REDACTED:aws_access_key], mine [REDACTED:credential], clear \\x1b[2J, back \\u202e, next\n",
 		"[fs] {\"level\":\"INFO\"}\n",
+		"[fs] loaded [REDACTED:private_key]\n[fs] MIIEbehind\n",
 		"mcp-sidecar: preset balanced, in front of fs ",
 		"as \"local:", "confirm mode is not consent",
 	} {
@@ -339,7 +340,7 @@ func TestWrapStderr(t *testing.T) {
 			t.Errorf("stderr lacks %q", want)
 		}
 	}
-	for _, never := range []string{key, service, "\x1b", "\u202e"} {
+	for _, never := range []string{key, service, "\x1b", "\u202e", "MIIEow", "Proc-Type", "END RSA"} {
 		if strings.Contains(all, never) {
 			t.Errorf("stderr holds %q", never)
 		}

@@ -39,6 +39,8 @@ var pipeMutants = []mutant{
 	{name: "child: a credential that is not used", file: "proxy/sidecar/child.go", old: "append(slices.Clone(s.cfg.Unused), s.cfg.SealKeyFile)", new: "append(slices.Clone(s.cfg.Unused[:0]), s.cfg.SealKeyFile)", pkgs: childTests, run: "Environment"},
 	{name: "child: the caller's token", file: "proxy/sidecar/child.go", old: "\t\ts.secrets = append(s.secrets, token)\n", new: "", pkgs: childTests, run: "Environment"},
 	{name: "child: says the sidecar's credentials", file: "proxy/sidecar/child.go", old: "\t\t\ttext = strings.ReplaceAll(text, secret, \"[REDACTED:credential]\")\n", new: "", pkgs: childTests, run: "Stderr"},
+	{name: "child: says a key line by line", file: "proxy/sidecar/child.go", old: "if !key.hold(line) {", new: "if key.hold(line); true {", pkgs: childTests, run: "Stderr"},
+	{name: "child: the caller's token is a credential", file: "proxy/sidecar/child.go", old: "case secret == token:", new: "case secret == token+\"x\":", pkgs: []string{"./proxy/sidecar"}, run: "CredentialIsNot"},
 	{name: "child: says secrets", file: "proxy/sidecar/child.go", old: "\treturn redact(text)\n", new: "\treturn text\n", pkgs: childTests, run: "Stderr"},
 	{name: "wrap: stderr blocks", file: "proxy/cli/wrap.go", old: "\tio.Err = stderr\n", new: "", pkgs: childTests, run: "UnreadStderr"},
 	{name: "wrap: a closed stderr kills", file: "proxy/cli/wrap.go", old: "\tsignal.Notify(broken, syscall.SIGPIPE)\n", new: "\tsignal.Notify(broken, syscall.SIGHUP)\n", pkgs: childTests, run: "UnreadStderr|ClosedStdout"},

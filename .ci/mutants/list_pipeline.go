@@ -4,6 +4,7 @@ var pipelineTests = []string{"./proxy/pipeline", "./proxy/sidecar"}
 
 // pipelineMutants remove checks of the stages up to execute.
 var pipelineMutants = []mutant{
+	{name: "session: what was refused stays open at the upstream", file: "proxy/pipeline/pipeline.go", old: "\t\tp.forget(c.Session) //", new: "\t\t//", pkgs: pipelineTests[:1], run: "RefusedSession"},
 	{name: "receive: what front refuses goes on", file: "proxy/pipeline/receive.go", old: "if c.Refused != nil {", new: "if c.Refused != nil && c.Refused.Silent {", pkgs: pipelineTests},
 	{name: "receive: responses of clients pass", file: "proxy/pipeline/receive.go", old: "if c.Msg.Kind == wire.Response {", new: "if false {", pkgs: pipelineTests},
 	{name: "receive: announced bodies of any size pass", file: "proxy/pipeline/receive.go", old: "case int64(len(raw)) > limit || c.Body.Size > limit:", new: "case false:", pkgs: pipelineTests},

@@ -28,6 +28,7 @@ var stdioMutants = []mutant{
 	{name: "stdio: two questions under one id", file: "proxy/backend/receive.go", old: "_, open := c.asked[key]; open {", new: "_, open := c.asked[key]; open && false {", pkgs: stdioTests},
 	{name: "stdio: a bare CR passes", file: "proxy/backend/receive.go", old: "\toneLine(raw)", new: "\t_ = raw", pkgs: stdioTests},
 	{name: "stdio: broken answers are noise", file: "proxy/backend/receive.go", old: "ok && c.fail(id, errBroken)", new: "ok && id < 0", pkgs: stdioTests},
+	{name: "stdio: log entries are answers", file: "proxy/backend/receive.go", old: "if envelope.Match(raw) && ", new: "if ", pkgs: stdioTests, run: "Answers"},
 	{name: "stdio: tasks without end", file: "proxy/backend/receive.go", old: "c.tasks = c.tasks[max(0, len(c.tasks)-maxTasks):]", new: "", pkgs: stdioTests},
 	{name: "stdio: slow clients stop the child", file: "proxy/backend/receive.go", old: "e.box.put(it, c.s.bounds.stall)", new: "e.box.put(it, 1000*c.s.bounds.stall)", pkgs: stdioTests},
 	{name: "stdio: slow clients keep their place", file: "proxy/backend/receive.go", old: "\t\te.box.close(errTaken)\n", new: "", pkgs: stdioTests},
@@ -50,6 +51,7 @@ var stdioMutants = []mutant{
 
 	{name: "stdio: everybody is nobody", file: "proxy/backend/party.go", old: "if x.Owner == \"\" {", new: "if false {", pkgs: stdioTests},
 	{name: "stdio: an owner is a session", file: "proxy/backend/party.go", old: "return \"owner \" + owner", new: "return \"session \" + owner", pkgs: stdioTests},
+	{name: "stdio: a session for nobody", file: "proxy/backend/party.go", old: "if err != nil && session {", new: "if false {", pkgs: stdioTests, run: "InitializeLeft"},
 	{name: "stdio: children without end", file: "proxy/backend/party.go", old: "if len(s.children) >= s.opts.MaxChildren {", new: "if false {", pkgs: stdioTests},
 	{name: "stdio: others' sessions make room", file: "proxy/backend/party.go", old: "(!p.session || p.owner == owner)", new: "(p.owner != \"\" || owner != \"\")", pkgs: stdioTests},
 	{name: "stdio: anybody's child is adopted", file: "proxy/backend/party.go", old: "if p.child.useful || p.child.err != nil {", new: "if p.child.err != nil {", pkgs: stdioTests},

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -23,11 +24,16 @@ func (s *Sidecar) buildChild(name string, u config.Upstream) (upstream, error) {
 	if err != nil {
 		return nil, err
 	}
+	var key keyLines
 	processes, err := backend.NewStdio(backend.StdioOptions{
 		Command: u.Command, Env: env, Shared: u.Shared,
 		MaxResult: int(s.cfg.Limits.Result), IdleTimeout: time.Duration(s.cfg.Limits.CallIdleTimeout),
-		Stderr: func(line string) { _, _ = fmt.Fprintf(s.opts.Stderr, "[%s] %s\n", name, s.scrub(line)) },
-		Log:    s.log.With("upstream", name),
+		Stderr: func(line string) {
+			if !key.hold(line) {
+				_, _ = fmt.Fprintf(s.opts.Stderr, "[%s] %s\n", name, s.scrub(line))
+			}
+		},
+		Log: s.log.With("upstream", name),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("upstreams.%s: %w", name, err)
@@ -109,6 +115,35 @@ func (s *Sidecar) scrub(text string) string {
 		}
 	}
 	return redact(text)
+}
+
+// keyLines finds the lines of a private key in PEM behind the first, which alone can
+// be told to belong to one. The first is redacted; these are left out.
+type keyLines struct{ left int } // how many may follow
+
+// maxKeyLines is more than the key of a certificate has.
+const maxKeyLines = 256
+
+var (
+	keyBegins = regexp.MustCompile(`-----BEGIN [A-Z0-9 ]*PRIVATE KEY[A-Z0-9 ]*-----\s*$`)
+	keyLine   = regexp.MustCompile(`^(\s|\\t)*([A-Za-z0-9+/=]*|(Proc-Type|DEK-Info|Version|Comment|Hash): .*)\s*$`)
+)
+
+// hold says whether line, which comes after those of earlier calls, is of a key.
+func (k *keyLines) hold(line string) bool {
+	switch {
+	case keyBegins.MatchString(line):
+		k.left = maxKeyLines
+		return false
+	case k.left > 0 && strings.Contains(line, "-----END "):
+		k.left = 0
+		return true
+	case k.left > 0 && keyLine.MatchString(line):
+		k.left--
+		return true
+	}
+	k.left = 0
+	return false
 }
 
 // learnSecrets reads every credential once, so that none is handed to a child or
