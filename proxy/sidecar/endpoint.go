@@ -242,7 +242,7 @@ func (s *Sidecar) passive(tools map[string]config.Tool) bool {
 func outputGuards() []guards.Output { return []guards.Output{secrets.New(), injection.New()} }
 
 // closeEndpoints ends the calls of every pipeline at the same time, then what they
-// were made over.
+// were made over, at the same time too.
 func (s *Sidecar) closeEndpoints() error {
 	var wait sync.WaitGroup
 	for _, e := range s.endpoints {
@@ -251,9 +251,10 @@ func (s *Sidecar) closeEndpoints() error {
 		}
 	}
 	wait.Wait()
-	var errs []error
-	for _, e := range s.endpoints {
-		errs = append(errs, e.upstream.Close())
+	errs := make([]error, len(s.endpoints))
+	for i, e := range s.endpoints {
+		wait.Go(func() { errs[i] = e.upstream.Close() }) // a child that does not want to end takes seconds
 	}
+	wait.Wait()
 	return errors.Join(errs...)
 }

@@ -316,3 +316,37 @@ func descriptors(t *testing.T) []string {
 	}
 	return open
 }
+
+// ending is a server that ends once all of them have been asked to.
+type ending struct {
+	upstream
+	asked *sync.WaitGroup
+}
+
+func (e ending) Close() error {
+	e.asked.Done()
+	e.asked.Wait()
+	return nil
+}
+
+// Servers that take their time to end do so at the same time: whoever stops the
+// sidecar kills it in the end.
+func TestServersEndTogether(t *testing.T) {
+	t.Parallel()
+	var asked sync.WaitGroup
+	asked.Add(3)
+	s := &Sidecar{}
+	for range 3 {
+		s.endpoints = append(s.endpoints, &endpoint{upstream: ending{asked: &asked}})
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- s.closeEndpoints() }()
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("one waits for the end of another")
+	}
+}
