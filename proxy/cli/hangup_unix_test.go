@@ -13,8 +13,8 @@ import (
 	"testing"
 )
 
-// rotated moves the audit file away and sends SIGHUP, until there is a new one.
-// Use makes a record, before and after.
+// rotated moves the audit file away and sends SIGHUP, until there is a new one with
+// a record in it. Use makes one, before and after.
 func rotated(t *testing.T, dir string, use func()) {
 	t.Helper()
 	file, moved := filepath.Join(dir, "audit.jsonl"), filepath.Join(dir, "audit.jsonl.1")
@@ -25,13 +25,12 @@ func rotated(t *testing.T, dir string, use func()) {
 	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	for { // there is nothing to wait for but the file itself
-		if _, err := os.Stat(file); err == nil {
+	for { // there is nothing to wait for but the file itself, which is there before it is used
+		if info, err := os.Stat(file); err == nil && info.Size() > 0 {
 			break
 		}
 		use()
 	}
-	use()
 	for _, name := range []string{file, moved} {
 		if text, err := os.ReadFile(name); err != nil || !strings.Contains(string(text), "no/such") {
 			t.Errorf("%s: %q, %v", name, text, err)
