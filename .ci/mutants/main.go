@@ -6,6 +6,7 @@
 //	go run ./.ci/mutants -run 'credential'  those whose name matches
 //	go run ./.ci/mutants -list              their names
 //	go run ./.ci/mutants -check             no tests: only whether the code still holds each old text
+//	go run ./.ci/mutants -compile           no tests: only whether each of them compiles
 //
 // The list is in the files list_*.go. The tree is never touched: each mutant is
 // a copy of one file that go test reads in its place (-overlay). Exit code 1
@@ -51,6 +52,7 @@ func main() {
 	pattern := flag.String("run", "", "run only mutants whose name matches `REGEXP`")
 	list := flag.Bool("list", false, "list the mutants and stop")
 	check := flag.Bool("check", false, "look for old texts that the code no longer holds, and stop")
+	compile := flag.Bool("compile", false, "look for mutants that do not compile, and stop")
 	jobs := flag.Int("j", max(1, runtime.NumCPU()/2), "run `N` mutants at a time")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -66,6 +68,8 @@ func main() {
 		for _, m := range selected {
 			fmt.Printf("%-60s %s\n", m.name, m.file)
 		}
+	case *compile:
+		err = checkCompiles(ctx, selected)
 	default:
 		err = run(ctx, selected, *jobs)
 	}
@@ -160,6 +164,37 @@ func findStale(root string, selected []mutant) []string {
 		}
 	}
 	return stale
+}
+
+// checkCompiles says which mutants would be killed by the compiler, which knows of
+// no check.
+func checkCompiles(ctx context.Context, all []mutant) error {
+	root, err := moduleRoot()
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, m := range all {
+		if out, err := build(ctx, root, m); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w\n%s", m.name, err, out))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func build(ctx context.Context, root string, m mutant) ([]byte, error) {
+	dir, err := os.MkdirTemp("", "mutant-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	overlay, err := writeOverlay(root, dir, m)
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(ctx, "go", "build", "-overlay", overlay, "-o", os.DevNull, "./"+filepath.ToSlash(filepath.Dir(m.file)))
+	cmd.Dir = root
+	return cmd.CombinedOutput()
 }
 
 // checkGreen runs the tests without a mutant: a red test would kill them all.
