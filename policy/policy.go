@@ -21,7 +21,10 @@
 // what its author meant to close.
 package policy
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Permission is what an act needs: an action on an object. Without a catalog
 // entry a tool is the object "server/tool" and its action "call".
@@ -91,23 +94,40 @@ func (e *Engine) Revision() string {
 	return e.revision
 }
 
-// Roles returns the roles of a subject, direct and inherited, sorted. The slice
+// Roles returns the roles of a subject, direct and inherited, sorted; those that
+// it was given from elsewhere are among them, and what they inherit. The slice
 // is shared by all callers and must not be changed. It is empty when the subject
 // is unknown or has no role.
-func (e *Engine) Roles(subject string) []string {
+func (e *Engine) Roles(subject string, given ...string) []string {
 	switch {
 	case e == nil || subject == "":
 		return nil
 	case e.open:
 		return builtinRoles
 	}
-	return e.subjects[subject].roles
+	own := e.subjects[subject].roles
+	if len(given) == 0 {
+		return own
+	}
+	all := slices.Clone(own)
+	for _, r := range given {
+		if isRole(r) {
+			all = append(append(all, r), e.subjects[r].roles...)
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
-// Decide says whether subject ("user:alice") holds p. Denying rows win over
-// allowing ones. Its cost depends on how many roles the subject and how many
-// groups the object has, not on the number of rules, and it does not allocate.
-func (e *Engine) Decide(subject string, p Permission) Decision {
+// isRole keeps what was given as a role from being a user.
+func isRole(name string) bool { return strings.HasPrefix(name, rolePrefix) }
+
+// Decide says whether subject ("user:alice") holds p, by itself or by roles that
+// it was given from elsewhere ("role:editor"). Denying rows win over allowing
+// ones, whichever role they are about. Its cost depends on how many roles the
+// subject and how many groups the object has, not on the number of rules, and it
+// does not allocate.
+func (e *Engine) Decide(subject string, p Permission, given ...string) Decision {
 	switch {
 	case e == nil || subject == "" || p.Object == "" || p.Action == "":
 		return Decision{}
@@ -116,7 +136,13 @@ func (e *Engine) Decide(subject string, p Permission) Decision {
 	case !wellNamed(subject) || !wellNamed(p.Object) || !wellNamed(p.Action):
 		return Decision{}
 	}
-	return e.decision(e.match(subject, p))
+	found := e.match(subject, p)
+	for _, r := range given {
+		if isRole(r) {
+			found.merge(e.match(r, p))
+		}
+	}
+	return e.decision(found)
 }
 
 // match collects the first allowing and the first denying row.

@@ -209,3 +209,57 @@ func TestRevision(t *testing.T) {
 		t.Errorf("nil engine has revision %q", got)
 	}
 }
+
+// Roles that a subject was given from elsewhere count like its own: with what they
+// inherit, and with what they deny. Only roles can be given.
+func TestGivenRoles(t *testing.T) {
+	e := load(t,
+		"p, role:reader, document, read, allow", "p, role:writer, document, update, allow", "p, role:suspended, *, *, deny",
+		"p, user:boss, document, delete, allow", "g, role:editor, role:reader", "g, role:editor, role:writer", "g, user:carol, role:reader",
+	)
+	for _, row := range []struct {
+		name, subject, action string
+		given                 []string
+		want                  bool
+		rule                  string
+	}{
+		{"nobody", "user:dave", "read", nil, false, ""},
+		{"given", "user:dave", "read", []string{"role:reader"}, true, "role:reader, document, read, allow"},
+		{"inherited by what is given", "user:dave", "update", []string{"role:editor"}, true, "role:writer, document, update, allow"},
+		{"beside its own", "user:carol", "update", []string{"role:writer"}, true, "role:writer"},
+		{"its own still count", "user:carol", "read", []string{"role:writer"}, true, "role:reader"},
+		{"what a given role denies", "user:carol", "read", []string{"role:suspended"}, false, "role:suspended, *, *, deny"},
+		{"what one of several denies", "user:dave", "read", []string{"role:reader", "role:suspended"}, false, "role:suspended"},
+		{"not enough", "user:dave", "delete", []string{"role:editor"}, false, ""},
+		{"unknown to the policy", "user:dave", "read", []string{"role:unknown"}, false, ""},
+		{"a user", "user:dave", "delete", []string{"user:boss"}, false, ""},
+		{"no prefix", "user:dave", "read", []string{"reader"}, false, ""},
+		{"nobody with a role", "", "read", []string{"role:reader"}, false, ""},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			got := e.Decide(row.subject, Permission{"document", row.action}, row.given...)
+			if got.Allowed != row.want || !strings.Contains(got.Rule, row.rule) || row.rule == "" && got.Rule != "" {
+				t.Errorf("%+v, want %t by %q", got, row.want, row.rule)
+			}
+		})
+	}
+	for _, row := range []struct {
+		subject     string
+		given, want []string
+	}{
+		{"user:dave", []string{"role:editor"}, []string{"role:editor", "role:reader", "role:writer"}},
+		{"user:carol", []string{"role:editor", "role:unknown"}, []string{"role:editor", "role:reader", "role:unknown", "role:writer"}},
+		{"user:carol", []string{"user:boss", "writer"}, []string{"role:reader"}},
+		{"", []string{"role:editor"}, nil},
+	} {
+		if got := e.Roles(row.subject, row.given...); !slices.Equal(got, row.want) {
+			t.Errorf("Roles(%q, %q) = %q, want %q", row.subject, row.given, got, row.want)
+		}
+	}
+	if got := e.Roles("user:carol"); !slices.Equal(got, []string{"role:reader"}) {
+		t.Errorf("roles of all were changed: %q", got)
+	}
+	if got := Builtin().Roles("user:x", "role:admin"); !slices.Equal(got, []string{RoleAny}) {
+		t.Errorf("built-in: %q", got)
+	}
+}

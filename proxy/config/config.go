@@ -106,9 +106,19 @@ type Auth struct {
 	// Audience holds the audiences of which a token must name one. Empty is
 	// refused: a token for another service would be accepted (RFC 8707).
 	Audience []string `json:"audience" jsonschema:"Audiences of which a token must name one."`
+	// JWT holds the issuers whose signed tokens are accepted. Empty accepts none.
+	// One of JWT, Introspection and StaticTokensFile must be given.
+	JWT []JWT `json:"jwt,omitempty" jsonschema:"Issuers whose signed access tokens (RFC 9068) are accepted. Default: none."`
 	// Introspection holds the issuers that are asked about opaque tokens. Empty
-	// is refused, since no other verifier is built.
-	Introspection []Introspection `json:"introspection" jsonschema:"Issuers that are asked about opaque tokens (RFC 7662)."`
+	// asks none.
+	Introspection []Introspection `json:"introspection,omitempty" jsonschema:"Issuers that are asked about opaque tokens (RFC 7662). Default: none."`
+	// StaticTokensFile names the file with hashes of tokens that the operator made,
+	// for development and tests. It is read again when it changes. Empty means none.
+	StaticTokensFile string `json:"static_tokens_file,omitempty" jsonschema:"File with the hashes of tokens for development and tests. Default: none."`
+	// SharedSubjects says that several issuers mean the same person by the same
+	// subject. False wants a prefix for each of them, so that none can name the users
+	// of another.
+	SharedSubjects bool `json:"shared_subjects,omitempty" jsonschema:"Says that all issuers mean the same person by the same subject. Default: false, several issuers need a subject_prefix each."`
 	// Roles gives roles to users, "user:NAME" to "role:NAME"s, beside those of
 	// the policy. Empty gives none.
 	Roles map[string][]string `json:"roles,omitempty" jsonschema:"Roles of users, user:NAME to a list of role:NAME, beside those of the policy."`
@@ -116,6 +126,43 @@ type Auth struct {
 	// and adds it to the schemas of tools. What stands there is read by models and
 	// kept in transcripts. False does not.
 	TokenArgument bool `json:"token_argument,omitempty" jsonschema:"Accepts the caller's token in the argument token of a tool call, where models and transcripts see it; loopback only. Default: false."`
+	// RolesFile names a YAML file of the same form as Roles. It is read again when it
+	// changes. Empty means none.
+	RolesFile string `json:"roles_file,omitempty" jsonschema:"File of the same form as roles, read again when it changes. Default: none."`
+}
+
+// JWT is one issuer of signed access tokens.
+type JWT struct {
+	// Issuer is what tokens and metadata must name exactly; it is published in the
+	// protected-resource metadata. Empty is refused.
+	Issuer string `json:"issuer" jsonschema:"Identifier of the authorization server, exactly as its tokens name it, a URL without query and fragment."`
+	// JWKSURL is where its keys are. Empty, together with JWKSFile, finds them by the
+	// metadata of the issuer (RFC 8414, OpenID Connect Discovery).
+	JWKSURL string `json:"jwks_url,omitempty" jsonschema:"Where the issuer's keys are. Default: where its metadata says, on the issuer's own host."`
+	// JWKSFile names a file with its keys, which is read again when it changes. Empty
+	// means that they are fetched.
+	JWKSFile string `json:"jwks_file,omitempty" jsonschema:"File with the issuer's keys, instead of jwks_url. Default: none."`
+	// Algorithms are those that may have signed. Empty allows all that can be allowed.
+	Algorithms []Algorithm `json:"algorithms,omitempty" jsonschema:"Algorithms that may have signed: RS256, ES256, EdDSA. Default: all three."`
+	// RequireATJWT accepts only tokens whose header calls them access tokens (typ
+	// at+jwt). False also accepts typ JWT and none, since many issuers send that.
+	RequireATJWT bool `json:"require_at_jwt,omitempty" jsonschema:"Accepts only tokens of the type at+jwt (RFC 9068). Default: false, JWT or no type will do."`
+	// MaxLifetime is the longest life of a token, from issue to expiry. Zero is 24h.
+	MaxLifetime Duration `json:"max_lifetime,omitempty" jsonschema:"Longest life of a token, from issue to expiry. Default: 24h."`
+	// MaxStale is how long keys are used that cannot be fetched again. Zero is 24h.
+	MaxStale Duration `json:"max_stale,omitempty" jsonschema:"How long keys are used that cannot be fetched again. Default: 24h."`
+	// AllowLoopbackHTTP permits plain http on loopback. False refuses it; other
+	// hosts always need https.
+	AllowLoopbackHTTP bool `json:"allow_loopback_http,omitempty" jsonschema:"Permits plain http for this issuer on loopback. Default: false."`
+	// SubjectPrefix stands before the subjects of this issuer, in the policy too.
+	// Empty is allowed for the only issuer, and with SharedSubjects.
+	SubjectPrefix string `json:"subject_prefix,omitempty" jsonschema:"Text before the subjects of this issuer, such as corp/. Default: none."`
+	// RolesClaim is the claim from which roles follow, by way of RolesMap. Dots go
+	// one level down; a backslash makes an ordinary character of a dot. Empty means
+	// that tokens give no roles.
+	RolesClaim string `json:"roles_claim,omitempty" jsonschema:"Claim from which roles follow, such as realm_access.roles; a dot inside a name is written \\. with a backslash. Goes with roles_map. Default: none."`
+	// RolesMap gives roles to values of RolesClaim. What it does not name gives none.
+	RolesMap map[string][]string `json:"roles_map,omitempty" jsonschema:"Roles that follow from a value of roles_claim, VALUE to a list of role:NAME. Other values give none."`
 }
 
 // Introspection is one issuer with an RFC 7662 endpoint.
@@ -134,6 +181,11 @@ type Introspection struct {
 	// AllowLoopbackHTTP permits plain http on loopback. False refuses it; other
 	// hosts always need https.
 	AllowLoopbackHTTP bool `json:"allow_loopback_http,omitempty" jsonschema:"Permits plain http for this issuer on loopback. Default: false."`
+	// SubjectPrefix is that of [JWT], as are the two below, which read the answer of
+	// the endpoint.
+	SubjectPrefix string              `json:"subject_prefix,omitempty" jsonschema:"Text before the subjects of this issuer, such as corp/. Default: none."`
+	RolesClaim    string              `json:"roles_claim,omitempty" jsonschema:"Member of the answer from which roles follow, as in jwt. Goes with roles_map. Default: none."`
+	RolesMap      map[string][]string `json:"roles_map,omitempty" jsonschema:"Roles that follow from a value of roles_claim, VALUE to a list of role:NAME. Other values give none."`
 }
 
 // Upstream is one guarded MCP server.

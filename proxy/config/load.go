@@ -43,7 +43,7 @@ func Load(path string) (*Config, error) {
 // has the right shape and still needs Validate.
 func Parse(name string, text []byte) (*Config, error) {
 	o := newOrigin(name, string(text))
-	root, problems := parseYAML(o, text)
+	root, problems := parseYAML(o, text, "it starts with version: 1")
 	if len(problems) > 0 {
 		return nil, problems.arrange()
 	}
@@ -64,8 +64,8 @@ func Parse(name string, text []byte) (*Config, error) {
 	return nil, d.problems.arrange()
 }
 
-// parseYAML returns the file's one mapping.
-func parseYAML(o *origin, text []byte) (ast.Node, Errors) {
+// parseYAML returns the file's one mapping. Of an empty file it says how to begin.
+func parseYAML(o *origin, text []byte, begin string) (ast.Node, Errors) {
 	if p, bad := checkText(o, text); bad {
 		return nil, Errors{p}
 	}
@@ -87,7 +87,7 @@ func parseYAML(o *origin, text []byte) (ast.Node, Errors) {
 			return doc.Body, nil
 		}
 	}
-	return nil, Errors{o.problem(spot{1, 1}, "", "the file is empty; it starts with version: 1")}
+	return nil, Errors{o.problem(spot{1, 1}, "", "the file is empty; "+begin)}
 }
 
 func syntaxProblem(o *origin, err error) Problem {

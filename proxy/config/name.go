@@ -20,6 +20,7 @@ var (
 	headerToken  = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]+$") // RFC 9110 section 5.6.2
 	clientID     = regexp.MustCompile(`^[\x20-\x7E]+$`)                // RFC 6749 appendix A.1
 	hostLabel    = regexp.MustCompile(`^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$`)
+	claimPath    = regexp.MustCompile(`^(\\.|[^\\.])+(\.(\\.|[^\\.])+)*$`)
 	urlText      = regexp.MustCompile(`^[\x21-\x7E]+$`)
 	originScheme = regexp.MustCompile(`^[a-z][a-z0-9+.-]*$`)
 )

@@ -30,7 +30,6 @@ var pending = map[reflect.Type][]pendingSetting{
 	reflect.TypeFor[Config](): {
 		{"allow", emptyList}, {"egress", emptyMapping},
 	},
-	reflect.TypeFor[Auth]():       {{"jwt", emptyList}, {"static_tokens_file", never}},
 	reflect.TypeFor[Policy]():     {{"database", never}, {"max_age", never}},
 	reflect.TypeFor[Guards]():     laterGuards,
 	reflect.TypeFor[ToolGuards](): laterGuards,

@@ -72,6 +72,7 @@ func typeSchemas() map[reflect.Type]*jsonschema.Schema {
 		reflect.TypeFor[Wrap]():                 enum(wrapNames),
 		reflect.TypeFor[CredentialKind]():       enum(credentialNames),
 		reflect.TypeFor[Sync]():                 enum(syncNames),
+		reflect.TypeFor[Algorithm]():            enum(algorithmNames),
 		reflect.TypeFor[ByteSize]():             {Types: []string{"integer", "string"}, Pattern: `^[0-9]+(KiB|MiB|GiB)?$`},
 		reflect.TypeFor[Duration]():             {Type: "string", Pattern: `^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`},
 		fieldType("DNS", "Hosts").Elem().Elem(): addr,
@@ -148,11 +149,18 @@ var constraints = map[reflect.Type]func(*jsonschema.Schema){
 	},
 	reflect.TypeFor[Auth](): func(s *jsonschema.Schema) {
 		one := 1
-		s.Properties["audience"].MinItems, s.Properties["introspection"].MinItems = &one, &one
-		roles := s.Properties["roles"]
-		roles.PropertyNames = &jsonschema.Schema{Pattern: "^user:."}
-		roles.AdditionalProperties.MinItems = &one
-		roles.AdditionalProperties.Items.Pattern = "^role:."
+		s.Properties["audience"].MinItems = &one
+		s.Properties["roles"].PropertyNames = &jsonschema.Schema{Pattern: "^user:."}
+		rolesOnly(s.Properties["roles"])
+	},
+	reflect.TypeFor[JWT](): func(s *jsonschema.Schema) {
+		s.Properties["algorithms"].UniqueItems = true
+		s.Properties["roles_claim"].Pattern = claimPath.String()
+		rolesOnly(s.Properties["roles_map"])
+	},
+	reflect.TypeFor[Introspection](): func(s *jsonschema.Schema) {
+		s.Properties["roles_claim"].Pattern = claimPath.String()
+		rolesOnly(s.Properties["roles_map"])
 	},
 	reflect.TypeFor[Upstream](): func(s *jsonschema.Schema) {
 		one := 1
@@ -195,6 +203,13 @@ var constraints = map[reflect.Type]func(*jsonschema.Schema){
 	},
 }
 
+// rolesOnly is a mapping to roles.
+func rolesOnly(s *jsonschema.Schema) {
+	one := 1
+	s.AdditionalProperties.MinItems = &one
+	s.AdditionalProperties.Items.Pattern = "^role:."
+}
+
 func resolved(t *testing.T) *jsonschema.Resolved {
 	t.Helper()
 	var s jsonschema.Schema
@@ -215,7 +230,7 @@ func instance(t *testing.T, file string) (any, bool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	root, problems := parseYAML(newOrigin(file, string(text)), text)
+	root, problems := parseYAML(newOrigin(file, string(text)), text, "")
 	if len(problems) > 0 {
 		return nil, false
 	}

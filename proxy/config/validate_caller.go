@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 )
 
@@ -65,23 +66,58 @@ func (a *Auth) check(k *checker) {
 		k.unless(isPlainName(s), path, "must be a name without space at its ends")
 		k.unless(!slices.Contains(a.Audience[:i], s), path, "is given twice")
 	}
-	if len(a.Introspection) == 0 {
-		k.lacks("auth.introspection", "is required: name at least one issuer")
+	if len(a.JWT) == 0 && len(a.Introspection) == 0 && a.StaticTokensFile == "" {
+		k.lacks("auth", "needs a way to verify tokens: jwt, introspection or static_tokens_file")
 	}
-	issuers := map[string]bool{}
+	for i, j := range a.JWT {
+		path := item("auth.jwt", i)
+		j.check(k, path)
+		given := slices.ContainsFunc(a.JWT[:i], func(other JWT) bool { return other.Issuer == j.Issuer })
+		k.unless(j.Issuer == "" || !given, child(path, "issuer"), "is given twice")
+	}
 	for i, in := range a.Introspection {
 		path := item("auth.introspection", i)
 		in.check(k, path)
 		// Two endpoints would both speak for the same subjects.
-		k.unless(in.Issuer == "" || !issuers[in.Issuer], child(path, "issuer"), "is given twice")
-		issuers[in.Issuer] = true
+		given := slices.ContainsFunc(a.Introspection[:i], func(other Introspection) bool { return other.Issuer == in.Issuer })
+		k.unless(in.Issuer == "" || !given, child(path, "issuer"), "is given twice")
 	}
-	a.checkRoles(k)
+	k.file("auth.static_tokens_file", a.StaticTokensFile)
+	k.file("auth.roles_file", a.RolesFile)
+	a.checkSubjects(k)
+	checkRoles(k, "auth.roles", a.Roles)
+}
+
+func (j JWT) check(k *checker, path string) {
+	k.endpoint(child(path, "issuer"), j.Issuer, true, j.AllowLoopbackHTTP)
+	if j.JWKSURL != "" {
+		k.endpoint(child(path, "jwks_url"), j.JWKSURL, false, j.AllowLoopbackHTTP)
+	}
+	if j.JWKSURL != "" && j.JWKSFile != "" {
+		k.badKey(child(path, "jwks_file"), "excludes jwks_url: keys come from one place")
+	}
+	k.file(child(path, "jwks_file"), j.JWKSFile)
+	for i, a := range j.Algorithms {
+		at := item(child(path, "algorithms"), i)
+		checkEnum(k, at, algorithmNames, a)
+		k.unless(!slices.Contains(j.Algorithms[:i], a), at, "is given twice")
+	}
+	k.within(child(path, "max_lifetime"), j.MaxLifetime, time.Minute, 31*24*time.Hour)
+	k.within(child(path, "max_stale"), j.MaxStale, time.Minute, 7*24*time.Hour)
+	checkPrefix(k, path, j.SubjectPrefix)
+	checkClaim(k, path, j.RolesClaim, j.RolesMap)
+}
+
+// within bounds a duration that may be left out.
+func (k *checker) within(path string, d Duration, low, high time.Duration) {
+	if d != 0 && (time.Duration(d) < low || time.Duration(d) > high) {
+		k.bad(path, "must be from %s to %s", Duration(low), Duration(high))
+	}
 }
 
 func (in Introspection) check(k *checker, path string) {
-	in.checkURL(k, child(path, "issuer"), in.Issuer, true)
-	in.checkURL(k, child(path, "url"), in.URL, false)
+	k.endpoint(child(path, "issuer"), in.Issuer, true, in.AllowLoopbackHTTP)
+	k.endpoint(child(path, "url"), in.URL, false, in.AllowLoopbackHTTP)
 	secret := child(path, "client_secret_file")
 	switch {
 	case in.ClientID != "" && in.ClientSecretFile == "":
@@ -91,11 +127,13 @@ func (in Introspection) check(k *checker, path string) {
 	}
 	k.unless(in.ClientID == "" || clientID.MatchString(in.ClientID), child(path, "client_id"), "must be printable ASCII")
 	k.file(secret, in.ClientSecretFile)
+	checkPrefix(k, path, in.SubjectPrefix)
+	checkClaim(k, path, in.RolesClaim, in.RolesMap)
 }
 
-// checkURL accepts https, and http on loopback with the explicit flag: an
-// attacker in between could otherwise declare any token active.
-func (in Introspection) checkURL(k *checker, path, raw string, issuer bool) {
+// endpoint accepts https, and http on loopback with the explicit flag: an
+// attacker in between could otherwise declare any token active, or any key good.
+func (k *checker) endpoint(path, raw string, issuer, allowLoopbackHTTP bool) {
 	if raw == "" {
 		k.lacks(path, "is required")
 		return
@@ -111,26 +149,85 @@ func (in Introspection) checkURL(k *checker, path, raw string, issuer bool) {
 	case u.Scheme == "https":
 	case !isLoopback(u.Hostname()):
 		k.bad(path, "must be https")
-	case !in.AllowLoopbackHTTP:
+	case !allowLoopbackHTTP:
 		k.bad(path, "must be https; plain http on loopback needs allow_loopback_http: true")
 	}
 }
 
+func checkPrefix(k *checker, path, prefix string) {
+	k.unless(prefix == "" || isPlainName(prefix), child(path, "subject_prefix"), "must be at most 256 printable characters without space at its ends")
+}
+
+// checkClaim checks how roles follow from a token.
+func checkClaim(k *checker, path, claim string, roles map[string][]string) {
+	at := child(path, "roles_claim")
+	switch {
+	case claim == "" && len(roles) > 0:
+		k.lacks(at, "is required with roles_map")
+	case claim != "" && len(roles) == 0:
+		// Otherwise a token would name its own roles.
+		k.lacks(child(path, "roles_map"), "is required with roles_claim: it says which role follows from which value")
+	case claim != "" && !claimPath.MatchString(claim):
+		k.bad(at, `must be names with dots between them; a dot or backslash inside a name needs a backslash before it`)
+	}
+	for _, value := range slices.Sorted(maps.Keys(roles)) {
+		checkRoleList(k, child(child(path, "roles_map"), value), roles[value])
+	}
+}
+
+// namesOf is an issuer and how its subjects are told from those of others.
+type namesOf struct{ path, issuer, prefix string }
+
+// checkSubjects keeps issuers from naming each other's users: whoever can make an
+// issuer call him alice would be alice.
+func (a *Auth) checkSubjects(k *checker) {
+	var all []namesOf
+	for i, j := range a.JWT {
+		all = append(all, namesOf{item("auth.jwt", i), j.Issuer, j.SubjectPrefix})
+	}
+	for i, in := range a.Introspection {
+		all = append(all, namesOf{item("auth.introspection", i), in.Issuer, in.SubjectPrefix})
+	}
+	all = slices.DeleteFunc(all, func(n namesOf) bool { return n.issuer == "" }) // that is said already
+	for i, n := range all {
+		at := child(n.path, "subject_prefix")
+		switch {
+		case slices.ContainsFunc(all[:i], n.contradicts):
+			k.lacks(at, "must be the same wherever the issuer is named")
+		case a.SharedSubjects:
+		case n.prefix == "" && slices.ContainsFunc(all, n.isOther):
+			k.lacks(at, "is required for each of several issuers, unless auth.shared_subjects says that they mean the same users")
+		case slices.ContainsFunc(all[:i], n.overlaps):
+			k.bad(at, "begins like that of another issuer: one of them could name the users of the other")
+		}
+	}
+}
+
+func (n namesOf) isOther(o namesOf) bool     { return n.issuer != o.issuer }
+func (n namesOf) contradicts(o namesOf) bool { return n.issuer == o.issuer && n.prefix != o.prefix }
+func (n namesOf) overlaps(o namesOf) bool {
+	return n.issuer != o.issuer && o.prefix != "" && (strings.HasPrefix(n.prefix, o.prefix) || strings.HasPrefix(o.prefix, n.prefix))
+}
+
 // checkRoles keeps users and roles apart by their prefix: a user who calls
 // himself like a role gains nothing.
-func (a *Auth) checkRoles(k *checker) {
-	for _, user := range slices.Sorted(maps.Keys(a.Roles)) {
-		path := child("auth.roles", user)
+func checkRoles(k *checker, path string, roles map[string][]string) {
+	for _, user := range slices.Sorted(maps.Keys(roles)) {
+		at := child(path, user)
 		if name, ok := strings.CutPrefix(user, "user:"); !ok || !isPlainName(name) {
-			k.badKey(path, "must be user: and a name")
+			k.badKey(at, "must be user: and a name")
 		}
-		if len(a.Roles[user]) == 0 {
-			k.bad(path, "needs at least one role")
-		}
-		for i, role := range a.Roles[user] {
-			name, ok := strings.CutPrefix(role, "role:")
-			k.unless(ok && isPlainName(name), item(path, i), "must be role: and a name")
-		}
+		checkRoleList(k, at, roles[user])
+	}
+}
+
+func checkRoleList(k *checker, path string, roles []string) {
+	if len(roles) == 0 {
+		k.bad(path, "needs at least one role")
+	}
+	for i, role := range roles {
+		name, ok := strings.CutPrefix(role, "role:")
+		k.unless(ok && isPlainName(name), item(path, i), "must be role: and a name")
 	}
 }
 

@@ -71,6 +71,17 @@ const (
 	CredentialEnv // of a command
 )
 
+// Algorithm is how an issuer signs tokens. Others than these are not offered: with
+// a shared secret everybody who verifies could sign.
+type Algorithm uint8
+
+// Algorithms (RFC 7518 section 3.1, RFC 8037 section 3.1).
+const (
+	AlgorithmRS256 Algorithm = iota
+	AlgorithmES256
+	AlgorithmEdDSA
+)
+
 // Names in the order of the constants. An empty name is the unset value, which a
 // file cannot spell.
 var (
@@ -79,6 +90,7 @@ var (
 	consentNames    = []string{"", "confirm", "off"}
 	wrapNames       = []string{"flagged", "always", "off"}
 	syncNames       = []string{"intent", "always"}
+	algorithmNames  = []string{"RS256", "ES256", "EdDSA"}
 	credentialNames = []string{"none", "header", "env"}
 )
 
@@ -99,6 +111,12 @@ func (s Sync) String() string { return enumName(syncNames, s) }
 
 // String returns the kind's name in the file.
 func (k CredentialKind) String() string { return enumName(credentialNames, k) }
+
+// String returns the algorithm's name.
+func (a Algorithm) String() string { return enumName(algorithmNames, a) }
+
+// MarshalText returns the name.
+func (a Algorithm) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
 
 // MarshalText returns the name.
 func (p Preset) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
@@ -129,6 +147,9 @@ func (m *Mode) UnmarshalText(b []byte) error { return enumParse(modeNames, b, m)
 func (c *Consent) UnmarshalText(b []byte) error {
 	return enumParse(consentNames, b, c, pendingConsent...)
 }
+
+// UnmarshalText accepts exactly the names of RFC 7518.
+func (a *Algorithm) UnmarshalText(b []byte) error { return enumParse(algorithmNames, b, a) }
 
 // UnmarshalText accepts exactly the names of the file, in lower case.
 func (w *Wrap) UnmarshalText(b []byte) error { return enumParse(wrapNames, b, w) }

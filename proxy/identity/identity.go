@@ -42,12 +42,12 @@ var (
 // Principal is who a verified credential stands for, and what it granted.
 type Principal struct {
 	Issuer   string
-	Subject  string // as the issuer names it, without a policy prefix
+	Subject  string // as the issuer names it, without the policy's "user:"; with the issuer's prefix, where one is configured
 	ClientID string
 	Audience []string
 	Expiry   time.Time // zero: the issuer set none
 	Scopes   []string
-	Roles    []string // policy names with their prefix; filled by authorization
+	Roles    []string // policy names with their prefix: those that follow from the token or a directory; authorization adds the policy's
 }
 
 // Key identifies the principal for sessions, quotas and caches. The subject
@@ -87,6 +87,10 @@ var (
 	ErrInvalid = &Refusal{"unknown or invalid token", "unknown or invalid token"}
 	ErrExpired = &Refusal{"token expired", "token expired"}
 	ErrEarly   = &Refusal{"token is not valid yet", "token is not valid yet"}
+	// The rest is said only of tokens whose signature is good.
+	ErrWrongType  = &Refusal{"not an access token that a bearer may use", "not an access token that a bearer may use"}
+	ErrIncomplete = &Refusal{"token names no subject or no expiry", "token names no subject or no expiry"}
+	ErrLong       = &Refusal{"token lives longer than is accepted here", "token lives longer than is accepted here"}
 )
 
 // ErrUnavailable says that the verifier could not be asked; the call must be

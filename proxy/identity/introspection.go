@@ -2,9 +2,9 @@ package identity
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
@@ -14,14 +14,20 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"golang.org/x/sync/singleflight"
+	"golang.org/x/time/rate"
 )
 
 // Bounds of asking an issuer.
 const (
 	positiveLife   = 30 * time.Second // how long a revoked token may still pass
 	negativeLife   = 5 * time.Second  // how long a token issued just now may still fail
-	maxCached      = 10_000           // entries in each cache
 	introspectForm = "application/x-www-form-urlencoded"
+
+	// Tokens that were never accepted here share these; a flood of them leaves the
+	// others alone.
+	strangersPerSecond = 50
+	strangersBurst     = 100
+	strangersAtOnce    = 16
 )
 
 // IntrospectionOptions describe one issuer's introspection endpoint.
@@ -32,8 +38,12 @@ type IntrospectionOptions struct {
 	ClientSecret Secret   //
 	Audience     []string // a token must be meant for at least one of these
 
+	SubjectPrefix string // stands before the subject, to tell users of several issuers apart
+	Roles         RoleRule
+
 	Fetcher *Fetcher         // asks URL
 	Now     func() time.Time // nil: time.Now
+	Log     *slog.Logger     // nil: nothing is logged
 }
 
 // Introspector verifies opaque tokens by asking their issuer (RFC 7662). The
@@ -42,15 +52,12 @@ type IntrospectionOptions struct {
 type Introspector struct {
 	opts    IntrospectionOptions
 	flights singleflight.Group
+	known   verdicts
+	unknown verdicts // separate, so that random tokens evict nobody
 
-	mu      sync.Mutex
-	known   map[string]verdict // keyed by the full token's SHA-256
-	unknown map[string]verdict // separate, so that random tokens evict nobody
-}
-
-type verdict struct {
-	principal Principal
-	until     time.Time
+	strangers *rate.Limiter
+	slots     chan struct{} // one for each question about a stranger
+	health    health
 }
 
 // NewIntrospector returns a verifier for the issuer that o describes.
@@ -58,22 +65,57 @@ func NewIntrospector(o IntrospectionOptions) *Introspector {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Introspector{opts: o, known: map[string]verdict{}, unknown: map[string]verdict{}}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Introspector{
+		opts:      o,
+		strangers: rate.NewLimiter(strangersPerSecond, strangersBurst),
+		slots:     make(chan struct{}, strangersAtOnce),
+		health:    health{issuer: o.Issuer, log: o.Log},
+	}
 }
+
+// Close drops idle connections.
+func (v *Introspector) Close() { v.opts.Fetcher.Close() }
 
 // Authenticate verifies token. Errors are a *Refusal, or wrap ErrUnavailable.
 func (v *Introspector) Authenticate(ctx context.Context, token Secret) (Principal, error) {
-	sum := sha256.Sum256([]byte(token.Reveal()))
-	key := string(sum[:])
-	if p, err, ok := v.cached(key); ok {
+	return v.verify(ctx, token, digestOf(token))
+}
+
+// recall returns the answer about d that is still believed.
+func (v *Introspector) recall(d digest) (Principal, error, bool) {
+	now := v.opts.Now()
+	known, fresh, _ := v.known.find(d, now)
+	if !fresh {
+		return Principal{}, nil, false
+	}
+	return known.principal, current(known.principal, now), true
+}
+
+// current checks what changes with time, on every use of an answer.
+func current(p Principal, now time.Time) error {
+	if p.Expired(now) {
+		return ErrExpired
+	}
+	return nil
+}
+
+// verify is Authenticate for a token with the digest d.
+func (v *Introspector) verify(ctx context.Context, token Secret, d digest) (Principal, error) {
+	if p, err, ok := v.recall(d); ok {
 		return p, err
 	}
-	flight := v.flights.DoChan(key, func() (any, error) {
+	if _, refused, _ := v.unknown.find(d, v.opts.Now()); refused {
+		return Principal{}, ErrInvalid
+	}
+	flight := v.flights.DoChan(string(d[:]), func() (any, error) {
 		// The question is shared by every caller with this token, so it must not
 		// die with the one who happened to ask first.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchTimeout)
 		defer cancel()
-		return v.ask(ctx, key, token)
+		return v.ask(ctx, token, d)
 	})
 	select {
 	case r := <-flight:
@@ -81,63 +123,95 @@ func (v *Introspector) Authenticate(ctx context.Context, token Secret) (Principa
 			return Principal{}, r.Err
 		}
 		p := r.Val.(Principal)
-		return p, v.current(p)
+		return p, current(p, v.opts.Now())
 	case <-ctx.Done():
 		return Principal{}, fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
 	}
 }
 
-func (v *Introspector) cached(key string) (Principal, error, bool) {
-	now := v.opts.Now()
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if e, ok := v.known[key]; ok && now.Before(e.until) {
-		return e.principal, v.current(e.principal), true
-	}
-	if e, ok := v.unknown[key]; ok && now.Before(e.until) {
-		return Principal{}, ErrInvalid, true
-	}
-	return Principal{}, nil, false
-}
-
-// current checks what changes with time, on every use of a cached answer too.
-func (v *Introspector) current(p Principal) error {
-	if p.Expired(v.opts.Now()) {
-		return ErrExpired
-	}
-	return nil
-}
-
-func (v *Introspector) ask(ctx context.Context, key string, token Secret) (Principal, error) {
-	a, err := v.query(ctx, token)
+func (v *Introspector) ask(ctx context.Context, token Secret, d digest) (Principal, error) {
+	release, err := v.admit(d)
 	if err != nil {
 		return Principal{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
+	defer release()
+	body, err := v.query(ctx, token)
+	var a answer
+	if err == nil {
+		a, err = readAnswer(body)
+	}
 	now := v.opts.Now()
+	v.health.note(err, now)
+	if err != nil {
+		return Principal{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
 	p, err := v.judge(a, now)
-	var refusal *Refusal
 	switch {
 	case err == nil:
-		v.remember(v.known, key, verdict{p, now.Add(positiveLife)})
-	case errors.As(err, &refusal) && refusal == ErrInvalid:
-		v.remember(v.unknown, key, verdict{until: now.Add(negativeLife)})
+		p.Roles = v.opts.Roles.of(body)
+		v.known.put(d, verdict{principal: p, until: now.Add(positiveLife)}, now)
+	case errors.Is(err, ErrInvalid):
+		v.known.drop(d)
+		v.unknown.put(d, verdict{until: now.Add(negativeLife)}, now)
 	}
 	return p, err
 }
 
-func (v *Introspector) remember(cache map[string]verdict, key string, e verdict) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if len(cache) >= maxCached {
-		now := v.opts.Now()
-		for k, old := range cache {
-			if !now.Before(old.until) {
-				delete(cache, k)
-			}
-		}
+// admit says whether the issuer may be asked about d now, and returns what ends
+// the question.
+func (v *Introspector) admit(d digest) (release func(), err error) {
+	now := v.opts.Now()
+	if !v.health.mayTry(now) {
+		return nil, errors.New("the introspection endpoint has just failed")
 	}
-	if len(cache) < maxCached {
-		cache[key] = e
+	if _, _, seen := v.known.find(d, now); seen {
+		return func() {}, nil
+	}
+	if !v.strangers.AllowN(now, 1) {
+		return nil, errors.New("too many unknown tokens in a short time")
+	}
+	select {
+	case v.slots <- struct{}{}:
+		return func() { <-v.slots }, nil
+	default:
+		return nil, errors.New("too many unknown tokens at once")
+	}
+}
+
+// health keeps callers from waiting for an endpoint that fails: one question
+// every two seconds finds out whether it still does.
+type health struct {
+	issuer string
+	log    *slog.Logger
+
+	mu      sync.Mutex
+	failing bool
+	tried   time.Time
+}
+
+func (h *health) mayTry(now time.Time) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.failing && !passed(h.tried, now, retryEvery) {
+		return false
+	}
+	h.tried = now
+	return true
+}
+
+// note takes the end of a question. Only changes are logged.
+func (h *health) note(err error, now time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case err != nil && !h.failing:
+		// Later failures do not move the time of the next try: a question that hangs
+		// must not put it off.
+		h.failing, h.tried = true, now
+		h.log.Warn("an introspection endpoint fails; tokens are believed for 30 seconds after the last answer", "issuer", h.issuer, "error", err)
+	case err == nil && h.failing:
+		h.failing = false
+		h.log.Info("an introspection endpoint answers again", "issuer", h.issuer)
 	}
 }
 
@@ -167,11 +241,11 @@ func (l *stringList) UnmarshalJSON(b []byte) error {
 	return json.Unmarshal(b, (*[]string)(l))
 }
 
-func (v *Introspector) query(ctx context.Context, token Secret) (answer, error) {
+func (v *Introspector) query(ctx context.Context, token Secret) ([]byte, error) {
 	form := url.Values{"token": {token.Reveal()}, "token_type_hint": {"access_token"}}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, v.opts.URL, strings.NewReader(form.Encode()))
 	if err != nil {
-		return answer{}, errors.New("introspection request could not be made")
+		return nil, errors.New("introspection request could not be made")
 	}
 	req.Header.Set("Content-Type", introspectForm)
 	req.Header.Set("Accept", "application/json")
@@ -179,21 +253,21 @@ func (v *Introspector) query(ctx context.Context, token Secret) (answer, error) 
 		// RFC 6749 section 2.3.1: both parts are form-encoded before they are joined.
 		req.SetBasicAuth(url.QueryEscape(v.opts.ClientID), url.QueryEscape(v.opts.ClientSecret.Reveal()))
 	}
-	reply, err := v.opts.Fetcher.Do(req)
-	if err != nil {
-		return answer{}, fmt.Errorf("introspection endpoint: %w", err)
+	r, err := v.opts.Fetcher.Do(req)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("introspection endpoint: %w", err)
+	case r.Status != http.StatusOK || r.Media != "application/json":
+		return nil, fmt.Errorf("introspection endpoint answered %d with media type %.64q", r.Status, r.Media)
 	}
-	return readAnswer(reply)
+	return r.Body, nil
 }
 
-func readAnswer(r Reply) (answer, error) {
-	if r.Status != http.StatusOK || r.Media != "application/json" {
-		return answer{}, fmt.Errorf("introspection endpoint answered %d with media type %.64q", r.Status, r.Media)
-	}
+func readAnswer(body []byte) (answer, error) {
 	var a answer
 	// This decoder refuses duplicate names and matches case exactly, so an answer
 	// has one reading only.
-	if err := json.Unmarshal(r.Body, &a); err != nil {
+	if err := json.Unmarshal(body, &a); err != nil {
 		return answer{}, errors.New("introspection answer is not the JSON it should be")
 	}
 	return a, nil
@@ -201,11 +275,11 @@ func readAnswer(r Reply) (answer, error) {
 
 func (v *Introspector) judge(a answer, now time.Time) (Principal, error) {
 	p := Principal{
-		Issuer: v.opts.Issuer, Subject: a.Subject, ClientID: a.ClientID,
+		Issuer: v.opts.Issuer, Subject: v.opts.SubjectPrefix + a.Subject, ClientID: a.ClientID,
 		Audience: a.Audience, Scopes: strings.Fields(a.Scope),
 	}
 	if a.Expiry != nil {
-		p.Expiry = time.Unix(int64(*a.Expiry), 0)
+		p.Expiry = date(*a.Expiry)
 	}
 	switch {
 	case strings.ContainsFunc(a.Subject+a.ClientID, unicode.IsControl):
@@ -221,28 +295,8 @@ func (v *Introspector) judge(a answer, now time.Time) (Principal, error) {
 		return Principal{}, wrongAudience(a.Audience, v.opts.Audience)
 	case p.Expired(now):
 		return Principal{}, ErrExpired
-	case a.Before != 0 && now.Before(time.Unix(int64(a.Before), 0)):
+	case a.Before != 0 && now.Before(date(a.Before)):
 		return Principal{}, ErrEarly
 	}
 	return p, nil
-}
-
-// Verifiers asks several verifiers in turn: an opaque token does not say who
-// issued it. The first that accepts decides; when none does, a verifier that
-// could not be asked outweighs one that did not know the token.
-type Verifiers []*Introspector
-
-// Authenticate verifies token. Errors are those of [Introspector.Authenticate].
-func (vs Verifiers) Authenticate(ctx context.Context, token Secret) (Principal, error) {
-	var result error = ErrInvalid
-	for _, v := range vs {
-		p, err := v.Authenticate(ctx, token)
-		if err == nil {
-			return p, nil
-		}
-		if errors.Is(result, ErrInvalid) || errors.Is(err, ErrUnavailable) {
-			result = err
-		}
-	}
-	return Principal{}, result
 }

@@ -153,14 +153,13 @@ func TestNegativeCache(t *testing.T) {
 	}
 }
 
-// Only "unknown" is remembered: what depends on time, on this service or on the
-// issuer's health is asked again.
+// Only "unknown" is remembered: what depends on time or on this service is asked
+// again.
 func TestWhatIsNotCached(t *testing.T) {
 	for name, answer := range map[string]string{
-		"expired":       `{"active":true,"sub":"alice","aud":"doc-server","exp":1}`,
-		"too early":     `{"active":true,"sub":"alice","aud":"doc-server","nbf":2000}`,
-		"audience":      `{"active":true,"sub":"alice","aud":"elsewhere"}`,
-		"broken answer": `{`,
+		"expired":   `{"active":true,"sub":"alice","aud":"doc-server","exp":1}`,
+		"too early": `{"active":true,"sub":"alice","aud":"doc-server","nbf":2000}`,
+		"audience":  `{"active":true,"sub":"alice","aud":"elsewhere"}`,
 	} {
 		e, c := &endpoint{answer: always(answer)}, &stopped{now: time.Unix(1000, 0)}
 		v := verifier(e, c)
@@ -175,9 +174,10 @@ func TestWhatIsNotCached(t *testing.T) {
 	}
 }
 
-// Random tokens fill the negative cache up to its bound; whoever has been
-// accepted stays in the other one.
-func TestRandomTokensEvictNobody(t *testing.T) {
+// A flood of random tokens reaches the issuer at a bounded rate. Whoever has been
+// accepted keeps his place in the cache and, when he has to be asked about again,
+// his turn.
+func TestRandomTokensHarmNobody(t *testing.T) {
 	e, c := &endpoint{}, &stopped{now: time.Unix(1000, 0)}
 	e.answer = func(token string, _ *http.Request) (int, string, string) {
 		return 200, "application/json", strings.Replace(activeAlice, "true", fmt.Sprint(token == "good"), 1)
@@ -186,22 +186,145 @@ func TestRandomTokensEvictNobody(t *testing.T) {
 	if _, err := v.Authenticate(t.Context(), NewSecret("good")); err != nil {
 		t.Fatal(err)
 	}
-	for i := range maxCached + 100 {
-		if _, err := v.Authenticate(t.Context(), NewSecret(fmt.Sprint("random-", i))); !errors.Is(err, ErrInvalid) {
-			t.Fatal(err)
+	random := 0
+	flood := func(n int) (asked int64) {
+		before := e.asked.Load()
+		for range n {
+			random++
+			_, err := v.Authenticate(t.Context(), NewSecret(fmt.Sprint("random-", random)))
+			if !errors.Is(err, ErrInvalid) && !errors.Is(err, ErrUnavailable) {
+				t.Fatal(err)
+			}
 		}
+		return e.asked.Load() - before
 	}
-	if len(v.unknown) != maxCached || len(v.known) != 1 {
-		t.Errorf("%d unknown and %d known tokens", len(v.unknown), len(v.known))
+	if n := flood(2000); n != strangersBurst-1 { // the good one was a stranger too
+		t.Errorf("asked %d times at once", n)
 	}
+	c.advance(time.Second)
+	if n := flood(2000); n != strangersPerSecond {
+		t.Errorf("asked %d times a second", n)
+	}
+	if v.known.len() != 1 || v.unknown.len() != strangersBurst-1+strangersPerSecond {
+		t.Errorf("%d known and %d unknown tokens", v.known.len(), v.unknown.len())
+	}
+	c.advance(positiveLife - time.Second - 1)
 	asked := e.asked.Load()
 	if _, err := v.Authenticate(t.Context(), NewSecret("good")); err != nil || e.asked.Load() != asked {
 		t.Errorf("the good token was forgotten: %v", err)
 	}
-	c.advance(negativeLife)
-	if _, err := v.Authenticate(t.Context(), NewSecret("random-next")); !errors.Is(err, ErrInvalid) || len(v.unknown) != 1 {
-		t.Errorf("%v; %d unknown tokens after their time", err, len(v.unknown))
+	flood(2000)
+	c.advance(1)
+	asked = e.asked.Load()
+	if _, err := v.Authenticate(t.Context(), NewSecret("good")); err != nil || e.asked.Load() != asked+1 {
+		t.Errorf("the good token had to wait for strangers: %v", err)
 	}
+}
+
+// Questions about strangers that take long do not pile up.
+func TestStrangersAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		e := &endpoint{answer: always(activeAlice), wait: func(*http.Request) error { <-release; return nil }}
+		v := verifier(e, nil)
+		results := make(chan error)
+		for i := range strangersAtOnce + 5 {
+			go func() {
+				_, err := v.Authenticate(context.Background(), NewSecret(fmt.Sprint(i)))
+				results <- err
+			}()
+		}
+		synctest.Wait()
+		for range 5 {
+			if err := <-results; !errors.Is(err, ErrUnavailable) {
+				t.Errorf("one too many: %v", err)
+			}
+		}
+		close(release)
+		for range strangersAtOnce {
+			if err := <-results; err != nil {
+				t.Error(err)
+			}
+		}
+		if _, err := v.Authenticate(t.Context(), NewSecret("later")); err != nil {
+			t.Errorf("a place was not given back: %v", err)
+		}
+	})
+}
+
+// An endpoint that fails is asked once in two seconds; nobody else waits for it,
+// and nothing is believed for longer than before.
+func TestEndpointThatFails(t *testing.T) {
+	refused := errors.New("refused")
+	for name, broken := range map[string]*endpoint{
+		"down":    {wait: func(*http.Request) error { return refused }},
+		"garbage": {answer: always("<html>")},
+		"failing": {answer: func(string, *http.Request) (int, string, string) { return 500, "application/json", activeAlice }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e, c := &endpoint{answer: always(activeAlice)}, &stopped{now: time.Unix(1000, 0)}
+			v := verifier(e, c)
+			ask := func(token string) error { _, err := v.Authenticate(t.Context(), NewSecret(token)); return err }
+			if err := ask("t"); err != nil {
+				t.Fatal(err)
+			}
+			e.answer, e.wait = broken.answer, broken.wait
+			c.advance(positiveLife - 1)
+			if err := ask("t"); err != nil || e.asked.Load() != 1 {
+				t.Errorf("within the cache: %v", err)
+			}
+			c.advance(1)
+			for i, row := range []struct {
+				after time.Duration
+				asked int64
+			}{{0, 2}, {0, 2}, {2*time.Second - 1, 2}, {1, 3}, {0, 3}, {time.Hour, 4}} {
+				c.advance(row.after)
+				for _, token := range []string{"t", "another"} {
+					if err := ask(token); !errors.Is(err, ErrUnavailable) || e.asked.Load() != row.asked {
+						t.Errorf("step %d, %s: %v, asked %d times, want %d", i, token, err, e.asked.Load(), row.asked)
+					}
+				}
+			}
+			e.answer, e.wait = always(activeAlice), nil
+			c.advance(2 * time.Second)
+			if err := ask("t"); err != nil {
+				t.Errorf("two seconds after the repair: %v", err)
+			}
+			if err := ask("another"); err != nil {
+				t.Errorf("after that: %v", err)
+			}
+		})
+	}
+}
+
+// A question that hangs does not put the next one off: service is back within
+// five seconds of the repair.
+func TestEndpointThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := &endpoint{answer: always(activeAlice)}
+		hang := func(r *http.Request) error { <-r.Context().Done(); return r.Context().Err() }
+		e.wait = hang
+		v := verifier(e, nil)
+		if _, err := v.Authenticate(t.Context(), NewSecret("t")); !errors.Is(err, ErrUnavailable) {
+			t.Fatal(err)
+		}
+		time.Sleep(retryEvery)
+		go v.Authenticate(context.Background(), NewSecret("hangs")) // from before the repair
+		synctest.Wait()
+		e.wait = nil
+		repaired := time.Now()
+		for {
+			_, err := v.Authenticate(t.Context(), NewSecret("t"))
+			if err == nil {
+				break
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		if took := time.Since(repaired); took > 2*time.Second {
+			t.Errorf("back after %v", took)
+		}
+		time.Sleep(fetchTimeout) // the one that hangs
+	})
 }
 
 // A thousand requests with one new token are one question; nobody's departure
@@ -312,21 +435,21 @@ func TestVerifiers(t *testing.T) {
 	down := verifier(&endpoint{wait: func(*http.Request) error { return errors.New("refused") }}, nil)
 	for _, row := range []struct {
 		name string
-		vs   Verifiers
+		vs   []*Introspector
 		want error
 	}{
 		{"none", nil, ErrInvalid},
-		{"good", Verifiers{good}, nil},
-		{"second is good", Verifiers{unknown, good}, nil},
-		{"good although another is down", Verifiers{down, good}, nil},
-		{"unknown to all", Verifiers{unknown, unknown}, ErrInvalid},
-		{"down outweighs unknown", Verifiers{unknown, down}, ErrUnavailable},
-		{"down outweighs unknown, first", Verifiers{down, unknown}, ErrUnavailable},
-		{"expired says more than unknown", Verifiers{unknown, expired}, ErrExpired},
-		{"expired says more than unknown, first", Verifiers{expired, unknown}, ErrExpired},
-		{"down outweighs expired", Verifiers{expired, down}, ErrUnavailable},
+		{"good", []*Introspector{good}, nil},
+		{"second is good", []*Introspector{unknown, good}, nil},
+		{"good although another is down", []*Introspector{down, good}, nil},
+		{"unknown to all", []*Introspector{unknown, unknown}, ErrInvalid},
+		{"down outweighs unknown", []*Introspector{unknown, down}, ErrUnavailable},
+		{"down outweighs unknown, first", []*Introspector{down, unknown}, ErrUnavailable},
+		{"expired says more than unknown", []*Introspector{unknown, expired}, ErrExpired},
+		{"expired says more than unknown, first", []*Introspector{expired, unknown}, ErrExpired},
+		{"down outweighs expired", []*Introspector{expired, down}, ErrUnavailable},
 	} {
-		p, err := row.vs.Authenticate(t.Context(), NewSecret("t"))
+		p, err := (&Verifiers{Introspection: row.vs}).Authenticate(t.Context(), NewSecret("t"))
 		if !errors.Is(err, row.want) || (err == nil) != (p.Subject == "alice") {
 			t.Errorf("%s: %+v, %v; want %v", row.name, p, err, row.want)
 		}

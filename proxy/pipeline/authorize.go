@@ -13,10 +13,10 @@ import (
 // comes first: a token that cannot be used for this anyway says nothing about
 // the roles of its owner.
 func (p *Pipeline) authorize(ctx context.Context, c *Call) error {
+	c.roles = p.opts.Policy.Roles(c.subject(), c.Principal.Roles...)
 	if c.Dir == FromUpstream {
 		return c.checkCapability()
 	}
-	c.Principal.Roles = p.opts.Policy.Roles(c.subject())
 	if c.method != nil {
 		if err := p.authorizeMethod(ctx, c); err != nil {
 			return err
@@ -110,7 +110,7 @@ func (p *Pipeline) judge(c *Call, catalogued bool) error {
 	if missing := policy.MissingScopes(c.Principal.Scopes, c.Entry.Scopes); missing != nil {
 		return missingScope(missing, c.Entry.Scopes)
 	}
-	d := p.opts.Policy.Decide(c.subject(), c.Entry.Permission)
+	d := p.opts.Policy.Decide(c.subject(), c.Entry.Permission, c.Principal.Roles...)
 	c.decision = d.Rule
 	switch {
 	case d.Allowed:
@@ -122,7 +122,7 @@ func (p *Pipeline) judge(c *Call, catalogued bool) error {
 	case c.Entry.Permission == policy.Permission{}:
 		return malformed(wire.CodeInvalidParams, "unknown-target", "no server offers this")
 	}
-	return roleRefuses(c.subject(), c.Principal.Roles, c.Entry.Action, c.Entry.Permission.Object, d.Rule)
+	return roleRefuses(c.subject(), c.roles, c.Entry.Action, c.Entry.Permission.Object, d.Rule)
 }
 
 // authorizeFilter decides about every resource that a subscription names, as

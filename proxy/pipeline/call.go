@@ -100,6 +100,7 @@ type Call struct {
 	Findings  []guards.Finding // the first of each label
 	Would     []string         // what an observed check would have done
 
+	roles        []string // of the principal: its own, the policy's, and what they inherit
 	method       *method
 	targetKind   feature
 	rule         ToolRule

@@ -67,5 +67,5 @@ func (p *Pipeline) visible(c *Call, f feature, name string) bool {
 		return false
 	}
 	entry, _ := p.entry(f, name)
-	return p.opts.Policy.Decide(c.subject(), entry.Permission).Allowed
+	return p.opts.Policy.Decide(c.subject(), entry.Permission, c.Principal.Roles...).Allowed
 }

@@ -31,10 +31,12 @@ func (f authenticatorFunc) Authenticate(_ context.Context, t identity.Secret) (i
 func (f upstreamFunc) Do(ctx context.Context, x wire.Exchange, s wire.Sink) error {
 	return f(ctx, x, s)
 }
-func (f recorderFunc) Record(e audit.Event) error                             { return f(e) }
-func (f authorizerFunc) Decide(s string, p policy.Permission) policy.Decision { return f(s, p) }
-func (authorizerFunc) Roles(string) []string                                  { return []string{"role:any"} }
-func (authorizerFunc) Revision() string                                       { return "test" }
+func (f recorderFunc) Record(e audit.Event) error { return f(e) }
+func (f authorizerFunc) Decide(s string, p policy.Permission, _ ...string) policy.Decision {
+	return f(s, p)
+}
+func (authorizerFunc) Roles(string, ...string) []string { return []string{"role:any"} }
+func (authorizerFunc) Revision() string                 { return "test" }
 
 type inputFunc func(*guards.Call) guards.Decision
 

@@ -29,10 +29,11 @@ type Authenticator interface {
 	Authenticate(ctx context.Context, token identity.Secret) (identity.Principal, error)
 }
 
-// Authorizer answers what a subject ("user:alice") may do.
+// Authorizer answers what a subject ("user:alice") may do, by itself or by roles
+// that its token or a directory gave it.
 type Authorizer interface {
-	Decide(subject string, p policy.Permission) policy.Decision
-	Roles(subject string) []string
+	Decide(subject string, p policy.Permission, given ...string) policy.Decision
+	Roles(subject string, given ...string) []string
 	Revision() string
 }
 

@@ -22,7 +22,6 @@ import (
 	"mcp-sidecar/proxy/audit"
 	"mcp-sidecar/proxy/config"
 	"mcp-sidecar/proxy/front"
-	"mcp-sidecar/proxy/identity"
 	"mcp-sidecar/proxy/pipeline"
 )
 
@@ -47,7 +46,7 @@ func (s *Sidecar) build() error {
 		return err
 	}
 	s.parts.policy, s.parts.catalog, s.parts.modes = engine, s.catalog(), s.modes()
-	verifier, err := s.buildVerifier()
+	verifier, err := s.buildAuthenticator()
 	if err != nil {
 		return err
 	}
@@ -100,30 +99,6 @@ func (s *Sidecar) buildPolicy() (*policy.Engine, error) {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	return engine, nil
-}
-
-// buildVerifier returns nil where everybody is anonymous.
-func (s *Sidecar) buildVerifier() (pipeline.Authenticator, error) {
-	if s.cfg.Auth == nil {
-		return nil, nil
-	}
-	var all identity.Verifiers
-	for _, i := range s.cfg.Auth.Introspection {
-		fetcher, err := identity.NewFetcher(identity.FetchOptions{URLs: []string{i.URL}, AllowLoopbackHTTP: i.AllowLoopbackHTTP})
-		if err != nil {
-			return nil, fmt.Errorf("%w: auth.introspection: %w", ErrConfig, err)
-		}
-		o := identity.IntrospectionOptions{Issuer: i.Issuer, URL: i.URL, ClientID: i.ClientID, Audience: s.cfg.Auth.Audience, Now: s.opts.Now, Fetcher: fetcher}
-		if i.ClientID != "" {
-			secret, err := s.readSecret(i.ClientSecretFile)
-			if err != nil {
-				return nil, err
-			}
-			o.ClientSecret = identity.NewSecret(secret)
-		}
-		all = append(all, identity.NewIntrospector(o))
-	}
-	return all, nil
 }
 
 func (s *Sidecar) openAudit() error {
@@ -265,10 +240,7 @@ func (s *Sidecar) handler() http.Handler {
 
 // metadata is the protected-resource metadata document of e (RFC 9728 section 2).
 func (s *Sidecar) metadata(resource string, e *endpoint) *oauthex.ProtectedResourceMetadata {
-	m := &oauthex.ProtectedResourceMetadata{Resource: resource, BearerMethodsSupported: []string{"header"}}
-	for _, i := range s.cfg.Auth.Introspection {
-		m.AuthorizationServers = append(m.AuthorizationServers, i.Issuer)
-	}
+	m := &oauthex.ProtectedResourceMetadata{Resource: resource, BearerMethodsSupported: []string{"header"}, AuthorizationServers: issuers(s.cfg.Auth)}
 	for _, t := range e.tools {
 		m.ScopesSupported = append(m.ScopesSupported, t.Scopes...)
 	}

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 )
 
 // claimRow is an answer of an issuer, by the token that asks for it.
@@ -58,7 +59,10 @@ func claimToken(i int, rev string) string {
 func claimRows() []denial {
 	rows := make([]denial, len(claimAnswers))
 	for i, c := range claimAnswers {
-		rows[i] = denial{name: c.name, refusal: c.refusal, ask: func(_ *rig, rev, id string) ask {
+		rows[i] = denial{name: c.name, refusal: c.refusal, ask: func(r *rig, rev, id string) ask {
+			if c.refusal == dependency {
+				r.clock.advance(2 * time.Second) // so long after a failure the issuer is asked again
+			}
 			return toolCall(rev, claimToken(i, rev), id, "read_document", `{"id":1}`)
 		}}
 	}

@@ -52,7 +52,7 @@ var ids = []string{`1`, `"r-7"`, `9007199254740993`, `"\u0061\/b"`, `0`, `-1`, `
 
 func TestDenied(t *testing.T) {
 	total := 0
-	denials := slices.Concat(protocolDenials, callerDenials, carrierDenials, featureDenials)
+	denials := slices.Concat(protocolDenials, callerDenials, tokenDenials, carrierDenials, featureDenials)
 	for _, c := range denials {
 		if len(c.rows) < 3 {
 			t.Errorf("category %q has %d rows, want at least 3", c.name, len(c.rows))

@@ -67,6 +67,7 @@ type setup struct {
 	now        func() time.Time
 	resolver   ssrf.Resolver
 	change     func(*config.Config)
+	prepare    func(*rig)            // before the sidecar is built
 	transport  func(*http.Transport) // changes the clients' side
 	clientTime time.Duration
 	drain      time.Duration
@@ -167,6 +168,9 @@ func start(t testing.TB, s setup) *rig {
 	}
 	r.startUpstreams(s)
 	cfg := r.config(s)
+	if s.prepare != nil {
+		s.prepare(r)
+	}
 	if s.now == nil {
 		s.now = r.clock.Now
 	}
@@ -294,7 +298,7 @@ tools:%s`, r.startIssuer(s.introspect), r.issuerURL+"/introspect", s.tools)
 func (r *rig) startIssuer(introspect http.HandlerFunc) string {
 	server := httptest.NewUnstartedServer(nil)
 	name := "http://" + server.Listener.Addr().String()
-	r.issuer = issuer.New(issuer.Config{URL: name, ClientID: "mcp-sidecar", ClientSecret: "introspection+secret/="})
+	r.issuer = issuer.New(issuer.Config{URL: name, ClientID: "mcp-sidecar", ClientSecret: "introspection+secret/=", Now: r.clock.Now})
 	server.Config.Handler = r.issuer.Handler()
 	if introspect != nil {
 		server.Config.Handler = introspect

@@ -59,7 +59,8 @@ type Sidecar struct {
 	audit     *audit.Writer
 	endpoints []*endpoint // by name
 	parts     parts
-	secrets   []string // every credential that was read
+	secrets   []string            // every credential that was read
+	verifiers *identity.Verifiers // nil where everybody is anonymous
 
 	certificates *certificates // nil without TLS
 	listener     *listener     // of the MCP endpoints; nil before Listen
@@ -118,6 +119,9 @@ func (s *Sidecar) closeParts() error {
 	s.end()
 	s.busy.Wait()
 	err := s.closeEndpoints()
+	if s.verifiers != nil {
+		s.verifiers.Close()
+	}
 	if s.audit != nil {
 		err = errors.Join(err, s.audit.Close())
 	}

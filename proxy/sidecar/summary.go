@@ -62,11 +62,28 @@ func (s *Sidecar) callers() string {
 	case s.cfg.Auth == nil:
 		return "NOT AUTHENTICATED (--insecure-no-auth): everybody on this host is \"anonymous\" with role any"
 	}
-	var issuers []string
-	for _, i := range s.cfg.Auth.Introspection {
-		issuers = append(issuers, i.Issuer)
+	return "bearer tokens for " + strings.Join(s.cfg.Auth.Audience, ", ") + ", " + strings.Join(verifierLines(s.cfg.Auth), "; ")
+}
+
+// verifierLines say how tokens are verified.
+func verifierLines(a *config.Auth) (lines []string) {
+	var signed, asked []string
+	for _, j := range a.JWT {
+		signed = append(signed, j.Issuer)
 	}
-	return "bearer tokens for " + strings.Join(s.cfg.Auth.Audience, ", ") + ", introspected at " + strings.Join(issuers, ", ")
+	for _, i := range a.Introspection {
+		asked = append(asked, i.Issuer)
+	}
+	if len(signed) > 0 {
+		lines = append(lines, "signed by "+strings.Join(signed, ", "))
+	}
+	if len(asked) > 0 {
+		lines = append(lines, "introspected at "+strings.Join(asked, ", "))
+	}
+	if a.StaticTokensFile != "" {
+		lines = append(lines, "or in "+a.StaticTokensFile+" (for development)")
+	}
+	return lines
 }
 
 // guarded names what is guarded: the server and its address, or how many there are.
