@@ -36,6 +36,7 @@ var pipelineMutants = []mutant{
 	{name: "method table: eras do not count", file: "proxy/pipeline/methods.go", old: "m != nil && (era == Modern && m.modern || era == Legacy && m.legacy)", new: "m != nil", pkgs: pipelineTests},
 	{name: "method table: resources/read is admitted", file: "proxy/pipeline/methods.go",
 		old: "\t{FromClient, wire.Request, \"tools/list\"}:", new: "\t{FromClient, wire.Request, \"resources/read\"}: {legacy: true, modern: true},\n\t{FromClient, wire.Request, \"tools/list\"}:", pkgs: pipelineTests},
+	{name: "method table: admitted methods without an id are anybody's", file: "proxy/pipeline/methods.go", old: "case dir == FromUpstream && kind == wire.Notification:", new: "case kind == wire.Notification:", pkgs: pipelineTests},
 
 	{name: "authenticate: nobody is asked", file: "proxy/pipeline/authenticate.go",
 		old: "if err := p.verify(ctx, c); err != nil {\n\t\treturn err\n\t}\n\tif err := c.checkCredential()", new: "if err := c.checkCredential()", pkgs: pipelineTests},
@@ -91,7 +92,7 @@ var pipelineMutants = []mutant{
 	{name: "inspect-input: unknown tools destroy nothing", file: "proxy/pipeline/inventory.go", old: "return !t.known || t.destructive == yes", new: "return t.destructive == yes", pkgs: pipelineTests},
 	{name: "inspect-input: a tool without hints destroys nothing", file: "proxy/pipeline/inventory.go", old: "return t.readOnly != yes && t.destructive != no", new: "return t.destructive == yes", pkgs: pipelineTests},
 
-	{name: "execute: destruction without an intent", file: "proxy/pipeline/execute.go", old: "if c.destructive && c.isRequest() {", new: "if false {", pkgs: pipelineTests},
+	{name: "execute: destruction without an intent", file: "proxy/pipeline/execute.go", old: "if c.destructive {", new: "if false {", pkgs: pipelineTests},
 	{name: "execute: destruction although the intent failed", file: "proxy/pipeline/execute.go", old: "if err := p.writeIntent(c); err != nil {", new: "if err := p.writeIntent(c); false {", pkgs: pipelineTests},
 	{name: "execute: answers to other requests", file: "proxy/pipeline/execute.go", old: "if !own && !sameScalar(m, m.ID, c.Msg, c.Msg.ID) {", new: "if false && !own {", pkgs: pipelineTests},
 	{name: "execute: 401 of the upstream passes", file: "proxy/pipeline/execute.go", old: "case r.Status == 401 || r.Status == 403 || r.Status == 407:", new: "case false:", pkgs: pipelineTests},

@@ -20,7 +20,7 @@ func (p *Pipeline) execute(ctx context.Context, c *Call) error {
 	if c.Dir == FromUpstream {
 		return c.toClient()
 	}
-	if c.destructive && c.isRequest() {
+	if c.destructive {
 		if err := p.writeIntent(c); err != nil {
 			return unavailable("audit", err)
 		}

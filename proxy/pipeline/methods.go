@@ -105,9 +105,9 @@ var (
 	// with which a client resumes (MCP 2025-11-25, "Resumability and Redelivery").
 	redelivery = &method{legacy: true}
 	// extension is a method that the configuration admits by name. Its object is
-	// server/method:NAME.
+	// server/method:NAME, with an id or without: a server may act on either.
 	extension = &method{legacy: true, modern: true, need: access, kind: aMethod, admitted: true}
-	// extensionNotice is a notification of such a method.
+	// extensionNotice is a notification of such a method from the upstream.
 	extensionNotice = &method{legacy: true, modern: true, admitted: true}
 )
 
@@ -119,7 +119,7 @@ func (p *Pipeline) lookup(dir Direction, kind wire.Kind, name string, era Era) *
 		return m
 	case m != nil || !slices.Contains(p.opts.Methods, name):
 		return nil
-	case kind == wire.Notification:
+	case dir == FromUpstream && kind == wire.Notification:
 		return extensionNotice
 	case dir == FromUpstream && era == Modern:
 		return nil // 2026-07-28 has no requests in this direction

@@ -28,6 +28,11 @@ func as(who, method, params string) func(*rig, string, string) ask {
 	return func(r *rig, rev, id string) ask { return request(rev, r.token(who), id, method, params) }
 }
 
+// notes is who's notification.
+func notes(who, method string) func(*rig, string, string) ask {
+	return func(r *rig, rev, _ string) ask { return notify(rev, r.token(who), method, "") }
+}
+
 // reads is who's resources/read of uri, as JSON writes it.
 func reads(who, uri string) func(*rig, string, string) ask {
 	return named(who, "resources/read", uri, `"uri":"`+uri+`"`)
@@ -39,6 +44,9 @@ func forbidden(text string) refusal {
 }
 
 var (
+	// forbiddenNote is what nobody reads: a notification has no answer.
+	forbiddenNote = refusal{status: 202, empty: true, outcome: "not_authorized", stage: "authorize", reason: "role"}
+
 	notCanonical = refusal{status: 400, legacy: 200, code: -32602, text: "the resource URI is not in canonical form", outcome: "protocol_rejected", stage: "receive", reason: "uri"}
 	noTask       = refusal{status: 400, legacy: 200, code: -32602, text: "unknown task", outcome: "protocol_rejected", stage: "authorize", reason: "task"}
 	badState     = refusal{status: 400, legacy: 200, code: -32602, text: "requestState has expired or does not belong to this request; start over without it", outcome: "protocol_rejected", stage: "inspect-input", reason: "request-state"}
@@ -87,6 +95,8 @@ var featureDenials = []category{
 		{name: "no token", ask: func(_ *rig, rev, id string) ask { return request(rev, "", id, "com.example/count", "") }, refusal: unauthorized("no bearer token was sent", "")},
 		{name: "another of the same name space", ask: as("alice", "com.example/other", ``), refusal: noMethod},
 		{name: "in another case", ask: as("alice", "com.example/Count", ``), refusal: noMethod},
+		{name: "without an id", ask: notes("bob", "com.example/burn"), refusal: forbiddenNote},
+		{name: "no role for a notification", ask: notes("bob", "notifications/com.example/tick"), refusal: forbiddenNote},
 	}},
 	{name: "tasks", setup: features, rows: []denial{
 		{name: "of nobody", ask: as("alice", "tasks/get", `"taskId":"t-1"`), refusal: noTask},
