@@ -55,6 +55,7 @@ func checkURI(uri string) error {
 	if i := strings.IndexAny(uri, "?#"); i >= 0 {
 		path = uri[:i]
 	}
+	path = slashes.Replace(path) // whoever decodes before it splits sees segments there
 	if file, ok := strings.CutPrefix(strings.ToLower(path), "file://"); ok && strings.Contains(file, "//") {
 		return refuse
 	}
@@ -78,6 +79,8 @@ func checkURI(uri string) error {
 	}
 	return nil
 }
+
+var slashes = strings.NewReplacer("%2F", "/", "%2f", "/")
 
 // isUnreserved says whether c never needs percent-encoding (RFC 3986 section 2.3).
 func isUnreserved(c byte) bool {

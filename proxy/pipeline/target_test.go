@@ -7,28 +7,34 @@ import (
 
 func TestCheckURI(t *testing.T) {
 	for uri, ok := range map[string]bool{
-		"file:///a/b":          true,
-		"file:///a/b%20c":      true,
-		"test://x/{id}":        true,
-		"memo://a/b?next=../c": true, // a query is no path
-		"memo://a/b#../c":      true,
-		"https://h/a//b":       true, // a server's own names; only files fold these
-		"urn:example:a..b":     true,
-		"git://h/a%2Fb":        true, // a slash within a segment
-		"file:///a/../b":       false,
-		"file:///a/./b":        false,
-		"file:///..":           false,
-		"file:///a/%2e%2e/b":   false,
-		"file:///a/%2E/b":      false,
-		"file:///a/%61":        false,
-		"file:///a//b":         false,
-		"FILE:///a//b":         false,
-		`file:///a\..\b`:       false,
-		"file:///a%5c..%5cb":   false,
-		"file:///a%00b":        false,
-		"file:///a\x00b":       false,
-		"file:///a\nb":         false,
-		"memo://a/b?x=%41":     false,
+		"file:///a/b":           true,
+		"file:///a/b%20c":       true,
+		"test://x/{id}":         true,
+		"memo://a/b?next=../c":  true, // a query is no path
+		"memo://a/b#../c":       true,
+		"https://h/a//b":        true, // a server's own names; only files fold these
+		"urn:example:a..b":      true,
+		"git://h/a%2Fb":         true, // a slash within a segment
+		"file:///a/..%2fb":      false,
+		"file:///a/..%2F..%2Fb": false,
+		"memo://h/a%2F../b":     false,
+		"memo://h/.%2fb":        false,
+		"memo://h/a..%2Fb":      true,
+		"file:///a/%2Fb":        false,
+		"file:///a/../b":        false,
+		"file:///a/./b":         false,
+		"file:///..":            false,
+		"file:///a/%2e%2e/b":    false,
+		"file:///a/%2E/b":       false,
+		"file:///a/%61":         false,
+		"file:///a//b":          false,
+		"FILE:///a//b":          false,
+		`file:///a\..\b`:        false,
+		"file:///a%5c..%5cb":    false,
+		"file:///a%00b":         false,
+		"file:///a\x00b":        false,
+		"file:///a\nb":          false,
+		"memo://a/b?x=%41":      false,
 	} {
 		if got := checkURI(uri) == nil; got != ok {
 			t.Errorf("%q: %v, want %v", uri, got, ok)

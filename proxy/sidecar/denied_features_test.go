@@ -63,6 +63,7 @@ var featureDenials = []category{
 		{name: "dot segment at the end", ask: reads("alice", "memo://sealed/plan/.."), refusal: notCanonical},
 		{name: "single dot", ask: reads("alice", "memo://sealed/./plan"), refusal: notCanonical},
 		{name: "encoded dots", ask: reads("alice", "memo://sealed/x/%2e%2E/plan"), refusal: notCanonical},
+		{name: "dot segments between encoded slashes", ask: reads("alice", "memo://public/..%2Fsealed%2fplan"), refusal: notCanonical},
 		{name: "encoded letter", ask: reads("alice", "memo://sealed/%70lan"), refusal: notCanonical},
 		{name: "encoded backslash", ask: reads("alice", "memo://sealed/x%5c..%5Cplan"), refusal: notCanonical},
 		{name: "backslashes", ask: named("alice", "resources/read", `memo://sealed/x\..\plan`, `"uri":"memo://sealed/x\\..\\plan"`), refusal: notCanonical},
