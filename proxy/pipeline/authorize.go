@@ -129,7 +129,13 @@ func (p *Pipeline) judge(c *Call, catalogued bool) error {
 // about a read of it (MCP 2026-07-28, basic/patterns/subscriptions).
 func (p *Pipeline) authorizeFilter(ctx context.Context, c *Call) error {
 	m := c.Msg
-	list := m.At(m.Params, "notifications", "resourceSubscriptions")
+	asked := m.Member(m.Params, "notifications")
+	for i := range m.ChildrenOf(asked) {
+		if wire.FoldsTo(m.Name(i), "resourceSubscriptions") {
+			return malformed(wire.CodeInvalidRequest, "member-case", "a member of params.notifications is spelled with the wrong case")
+		}
+	}
+	list := m.Member(asked, "resourceSubscriptions")
 	if list == wire.Absent {
 		return nil
 	}

@@ -149,20 +149,29 @@ func (p *Pipeline) handlesIn(c *Call, value []byte) {
 // caller, with one text for those of others and those that do not exist.
 func (p *Pipeline) checkHandles(c *Call) error {
 	for _, name := range c.rule.HandleArgs {
-		at := c.Msg.Member(c.Args, name)
-		if at == wire.Absent {
-			continue
+		refusal := c.ambiguous(name)
+		if refusal == nil {
+			refusal = p.checkHandle(c, name)
 		}
-		kind := c.Msg.Nodes[at].Kind
-		if (kind == '"' || kind == '0') && p.given.holds(c.Principal.Key(), handleID+scalarKey(c.Msg, at)) {
-			continue
+		switch {
+		case refusal == nil:
+		case p.opts.Authorization == guards.Enforce:
+			return refusal
+		default:
+			c.observed("identity: " + refusal.Rule)
 		}
-		refusal := blocked("identity", "unknown-handle", "blocked: "+name+" is no handle that was given to you")
-		if p.opts.Authorization != guards.Enforce {
-			c.observed("identity: unknown-handle")
-			continue
-		}
-		return refusal
 	}
 	return nil
+}
+
+func (p *Pipeline) checkHandle(c *Call, name string) *Rejection {
+	at := c.Msg.Member(c.Args, name)
+	if at == wire.Absent {
+		return nil
+	}
+	kind := c.Msg.Nodes[at].Kind
+	if (kind == '"' || kind == '0') && p.given.holds(c.Principal.Key(), handleID+scalarKey(c.Msg, at)) {
+		return nil
+	}
+	return blocked("identity", "unknown-handle", "blocked: "+name+" is no handle that was given to you")
 }

@@ -223,11 +223,8 @@ func (c *Call) argumentPatches(set []wire.Field, strip string) ([]wire.Patch, er
 	var patches []wire.Patch
 	var add []wire.Field
 	for _, f := range set {
-		// Another spelling of the name would win in an upstream that folds case.
-		for i := range c.Msg.Children(c.Args) {
-			if wire.FoldsTo(c.Msg.Name(i), f.Name) {
-				return nil, blocked("identity", "ambiguous-argument", "blocked: the argument "+f.Name+" is spelled with the wrong case")
-			}
+		if refusal := c.ambiguous(f.Name); refusal != nil {
+			return nil, refusal
 		}
 		if at := c.Msg.Member(c.Args, f.Name); at != wire.Absent {
 			patches = append(patches, c.Msg.Replace(at, f.Value))
@@ -237,6 +234,17 @@ func (c *Call) argumentPatches(set []wire.Field, strip string) ([]wire.Patch, er
 	}
 	drop := func(i int) bool { return i == c.carrier || strip != "" && c.Msg.Name(i) == strip }
 	return append(patches, c.Msg.Edit(c.Args, drop, add...)...), nil
+}
+
+// ambiguous refuses another spelling of an argument's name: it would win in an
+// upstream that folds case.
+func (c *Call) ambiguous(name string) *Rejection {
+	for i := range c.Msg.ChildrenOf(c.Args) {
+		if wire.FoldsTo(c.Msg.Name(i), name) {
+			return blocked("identity", "ambiguous-argument", "blocked: the argument "+name+" is spelled with the wrong case")
+		}
+	}
+	return nil
 }
 
 // confirms says whether calls of the tool are let through only with confirm=true,

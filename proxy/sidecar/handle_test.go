@@ -63,6 +63,9 @@ func TestHandlesBelongToTheirPrincipal(t *testing.T) {
 				refused("another member's value", add("alice", `"b-9"`))
 				refused("in a list", add("alice", "["+handle+"]"))
 				refused("null", add("alice", "null"))
+				r.denied(t, denial{ask: func(*rig, string, string) ask {
+					return toolCall(rev, r.token("bob"), "1", "add_item", `{"Basket_ID":`+handle+`}`)
+				}, refusal: blockedBy("identity", "ambiguous-argument", "blocked: the argument basket_id is spelled with the wrong case")}, rev, "1")
 			})
 		}
 	}
