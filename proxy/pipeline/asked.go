@@ -113,18 +113,20 @@ const (
 	maxMemoSize = 256 << 10 // bytes of the request
 )
 
-// remember keeps c for as long as the upstream may send its answer again.
+// remember keeps c for as long as the upstream may send its answer again: a copy,
+// since c goes on in another goroutine and will hold its answer.
 func (s *Session) remember(c *Call) {
 	if c.remembered || len(c.Msg.Raw) > maxMemoSize {
 		return
 	}
 	c.remembered = true
+	memo := c.again()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.memos) >= maxMemos {
 		s.memos = append(s.memos[:0], s.memos[1:]...)
 	}
-	s.memos = append(s.memos, c)
+	s.memos = append(s.memos, memo)
 }
 
 // recall returns a copy of the call that the scalar at node i of m identifies, the
@@ -145,7 +147,7 @@ func (s *Session) recall(m *wire.Message, i int, key func(*Call) int) *Call {
 	return nil
 }
 
-// again is c as it stood when its answer was inspected, for an answer to it that
+// again is c as it stands when its answer is inspected, for an answer to it that
 // comes once more: what it found then is not what is found now. The message is
 // scanned anew because one belongs to one goroutine.
 func (c *Call) again() *Call {
