@@ -343,7 +343,7 @@ func (p *Pipeline) inspectAnswer(c *Call, m *wire.Message) ([]byte, error) {
 		return nil, err
 	}
 	p.learn(c, m)
-	if m.Text(m.Member(m.Result, "resultType")) == "input_required" {
+	if c.method.asks && m.Text(m.Member(m.Result, "resultType")) == "input_required" {
 		return p.sealState(c, body)
 	}
 	return body, nil

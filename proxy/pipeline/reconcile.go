@@ -83,10 +83,11 @@ func mayEqual(text string, value []byte) bool {
 	return text != "" && len(value) > 0 && text[0] == value[0] && len(text) <= 4*len(value) && len(value) <= 4*len(text)
 }
 
-// canonical returns JSON in the form of RFC 8785, or "" when it is none.
-func canonical(json []byte) string {
+// canonical returns JSON in the form of RFC 8785, but for what opts say, or "" when
+// it is none.
+func canonical(json []byte, opts ...jsontext.Options) string {
 	v := jsontext.Value(slices.Clone(json))
-	if v.Canonicalize() != nil {
+	if v.Canonicalize(opts...) != nil {
 		return ""
 	}
 	return string(v)

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/go-json-experiment/json/jsontext"
+
 	"mcp-sidecar/proxy/wire"
 )
 
@@ -62,9 +64,10 @@ func (s *sealer) open(sealed, binding string) (string, error) {
 	return string(plain[8:]), nil
 }
 
-// binding is what a sealed state belongs to.
+// binding is what a sealed state belongs to. The canonical form rounds integers to
+// what a float64 holds, and would make one state of several.
 func (c *Call) binding(server string) string {
-	arguments := sha256.Sum256([]byte(canonical(c.argumentsWithoutToken())))
+	arguments := sha256.Sum256([]byte(canonical(c.argumentsWithoutToken(), jsontext.CanonicalizeRawInts(false))))
 	return fmt.Sprintf("%q %q %q %q %x", server, c.Principal.Key(), c.Method, c.Target, arguments)
 }
 

@@ -49,6 +49,7 @@ func TestMethodsPass(t *testing.T) {
 		{method: "tasks/update", name: "t-1", params: `"taskId":"t-1","inputResponses":{"q":{"action":"accept","content":{` + odd + `}}}`, only: modern, result: `{` + odd + `}`},
 		{method: "tasks/cancel", name: "t-1", params: `"taskId":"t-1"`, result: `{"taskId":"t-1","status":"cancelled",` + odd + `}`},
 		{method: "com.example/count", params: odd, result: `{` + odd + `}`},
+		{method: "com.example/count", params: `"requestState":"s"`, result: `{"resultType":"input_required","requestState":"s"}`}, // of a form of its own
 	} {
 		for _, rev := range allRevisions {
 			if row.only != "" && (row.only == modern) != (rev == modern) {

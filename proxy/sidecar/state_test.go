@@ -85,7 +85,10 @@ func TestRequestState(t *testing.T) {
 	if sealed[0] == 'A' {
 		flipped = "B" + sealed[1:]
 	}
+	// Integers that a float64 takes for one another are others all the same.
+	large := stateOf(t, r, update("alice", "update_document", `{"id":9007199254740993,"x":[1e3]}`))
 	for name, a := range map[string]ask{
+		"for the next integer": stated(update("alice", "update_document", `{"id":9007199254740992,"x":[1e3]}`), large),
 		"of another principal": stated(update("erin", "update_document", `{"id":1,"x":"é"}`), sealed),
 		"for other arguments":  stated(update("alice", "update_document", `{"id":2,"x":"é"}`), sealed),
 		"for another tool":     stated(update("alice", "create_document", `{"id":1,"x":"é"}`), sealed),
