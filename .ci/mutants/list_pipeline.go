@@ -86,7 +86,7 @@ var pipelineMutants = []mutant{
 	{name: "inspect-input: an observing guard blocks", file: "proxy/pipeline/inspect_input.go", old: "if mode == guards.Observe {", new: "if false {", pkgs: pipelineTests},
 	{name: "inspect-input: constants of guards are not used", file: "proxy/pipeline/inspect_input.go", old: "edits = append(edits, d.Edits...)", new: "_ = d.Edits", pkgs: pipelineTests},
 	{name: "inspect-input: the client says who created", file: "proxy/pipeline/inspect_input.go", old: "set = append(set, wire.Field{Name: name, Value: wire.Quote(nil, c.Principal.Subject)})", new: "_ = name", pkgs: pipelineTests},
-	{name: "authorize: a filter in another case", file: "proxy/pipeline/authorize.go", old: `if wire.FoldsTo(m.Name(i), "resourceSubscriptions") {`, new: "if false {", pkgs: pipelineTests},
+	{name: "authorize: a filter in another case", file: "proxy/pipeline/authorize.go", old: `if wire.FoldsTo(m.Name(i), "resourceSubscriptions") {`, new: "if wire.FoldsTo(m.Name(i)) {", pkgs: pipelineTests},
 	{name: "inspect-input: injected arguments in another case", file: "proxy/pipeline/inspect_input.go", old: "if wire.FoldsTo(c.Msg.Name(i), name) {", new: "if wire.FoldsTo(c.Msg.Name(i)) {", pkgs: pipelineTests},
 	{name: "inspect-input: confirm reaches the upstream", file: "proxy/pipeline/inspect_input.go", old: "strip = p.opts.Confirm.Name", new: "strip = \"\"", pkgs: pipelineTests},
 	{name: "inspect-input: a tool loses its own confirm", file: "proxy/pipeline/inspect_input.go", old: " && !c.tool.own[p.opts.Confirm.Name]", new: "", pkgs: pipelineTests},

@@ -34,9 +34,9 @@ var streamMutants = []mutant{
 
 	{name: "tasks: anybody's", file: "proxy/pipeline/authorize.go", old: "c.method.need == ownTask && !p.given.holds(c.Principal.Key(), taskID+c.Target)", new: "false", pkgs: streamTests, run: "Task|Denied"},
 	{name: "tasks: answers about tasks teach", file: "proxy/pipeline/given.go", old: "c.method == nil || c.method.need == ownTask ||", new: "c.method == nil ||", pkgs: streamTests, run: "Task"},
-	{name: "handles: in another case", file: "proxy/pipeline/given.go", old: "refusal := c.ambiguous(name)", new: "refusal := (*Rejection)(nil)", pkgs: streamTests, run: "Handle"},
+	{name: "handles: in another case", file: "proxy/pipeline/given.go", old: "refusal := c.ambiguous(name)", new: "refusal := c.ambiguous(\"\")", pkgs: streamTests, run: "Handle"},
 	{name: "handles: anybody's", file: "proxy/pipeline/given.go", old: "p.given.holds(c.Principal.Key(), handleID", new: "true || p.given.holds(c.Principal.Key(), handleID", pkgs: streamTests, run: "Handle"},
-	{name: "handles: every member is one", file: "proxy/pipeline/given.go", old: "if m.Name(i) == name {", new: "if true {", pkgs: streamTests, run: "Handle"},
+	{name: "handles: every member is one", file: "proxy/pipeline/given.go", old: "if m.Name(i) == name {", new: "if m.Name(i) == name || true {", pkgs: streamTests, run: "Handle"},
 	{name: "handles: a list of them", file: "proxy/pipeline/given.go", old: "if at == wire.Absent {\n\t\treturn nil", new: "if at == wire.Absent || c.Msg.Nodes[at].Kind == '[' {\n\t\treturn nil", pkgs: streamTests, run: "Handle"},
 
 	{name: "state: it is not sealed", file: "proxy/pipeline/seal.go", old: "p.seal.seal(m.Text(at), c.binding(p.opts.Server))", new: "m.Text(at)", pkgs: streamTests, run: "State|Sealer"},
