@@ -32,7 +32,8 @@ var streamMutants = []mutant{
 	{name: "asked: any response passes", file: "proxy/pipeline/asked.go", old: "c.pending == nil {", new: "c.pending == nil && false {", pkgs: streamTests, run: "Asked|Denied"},
 	{name: "asked: a question is not inspected", file: "proxy/pipeline/relay.go", old: "c.result, err = p.inspectOutput(c, c.Msg)", new: "c.result = c.Msg.Raw", pkgs: streamTests, run: "Asked"},
 
-	{name: "tasks: anybody's", file: "proxy/pipeline/authorize.go", old: "c.method.need == ownTask && !p.given.holds(c.Principal.Key(), taskID+c.Target)", new: "false", pkgs: streamTests, run: "Task|Denied"},
+	{name: "tasks: without the rules of their tool", file: "proxy/pipeline/given.go", old: "c.rule, c.tool.output = o.tool, p.opts.Rules[o.tool], o.output", new: "c.rule = o.tool, p.opts.Rules[\"\"]", pkgs: streamTests, run: "Task"},
+	{name: "tasks: anybody's", file: "proxy/pipeline/given.go", old: "if !ok {\n\t\t// The same words", new: "if !ok && false {\n\t\t// The same words", pkgs: streamTests, run: "Task|Denied"},
 	{name: "tasks: answers about tasks teach", file: "proxy/pipeline/given.go", old: "c.method == nil || c.method.need == ownTask ||", new: "c.method == nil ||", pkgs: streamTests, run: "Task"},
 	{name: "handles: in another case", file: "proxy/pipeline/given.go", old: "refusal := c.ambiguous(name)", new: "refusal := c.ambiguous(\"\")", pkgs: streamTests, run: "Handle"},
 	{name: "handles: anybody's", file: "proxy/pipeline/given.go", old: "p.given.holds(c.Principal.Key(), handleID", new: "true || p.given.holds(c.Principal.Key(), handleID", pkgs: streamTests, run: "Handle"},

@@ -49,10 +49,8 @@ func (p *Pipeline) authorizeMethod(ctx context.Context, c *Call) error {
 		return p.authorizeTarget(ctx, c)
 	case c.method.need == filter:
 		return p.authorizeFilter(ctx, c)
-	case c.method.need == ownTask && !p.given.holds(c.Principal.Key(), taskID+c.Target):
-		// The same words as for a task that does not exist: possession of an id is
-		// no permission (MCP 2025-11-25, basic/utilities/tasks, "Security").
-		return malformed(wire.CodeInvalidParams, "task", "unknown task")
+	case c.method.need == ownTask:
+		return p.authorizeTask(c)
 	case c.method.need == ownRequest:
 		id := c.Msg.Member(c.Msg.Params, "requestId")
 		if id == wire.Absent || p.flights.get(c.flightKey(id)) == nil {

@@ -90,6 +90,7 @@ type Call struct {
 	Args    int               // node of params.arguments, or wire.Absent
 	server  string            // whose Target is, as it was decided about; empty without a target
 	bare    string            // what that server calls it
+	runs    string            // the tool that the task in Target runs
 	owners  map[string]string // the server of each resource in a subscription
 
 	Principal identity.Principal

@@ -15,7 +15,7 @@ func (o *output) toolCall() error {
 		return o.taskState()
 	}
 	o.toolResult(m.Result)
-	return o.fitsSchema()
+	return o.fitsSchema(m.Result)
 }
 
 // toolResult inspects the tool result at node root, wherever in the message it

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"strings"
 	"sync"
 
 	"mcp-sidecar/guards"
@@ -24,8 +25,15 @@ type given struct {
 }
 
 type ownIDs struct {
-	ids   map[string]bool
+	ids   map[string]origin
 	order []string // oldest first
+}
+
+// origin is the tool that an id came from, whose rules hold for what the id leads
+// to. Only tasks have one.
+type origin struct {
+	tool   string
+	output *outputSchema
 }
 
 // Kinds of ids. They stand in front of an id in the table.
@@ -36,10 +44,18 @@ const (
 
 // holds says whether owner was given id.
 func (g *given) holds(owner, id string) bool {
+	_, ok := g.from(owner, id)
+	return ok
+}
+
+// from returns what owner was given id for, and whether he was.
+func (g *given) from(owner, id string) (o origin, ok bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	own := g.owners[owner]
-	return own != nil && own.ids[id]
+	if own := g.owners[owner]; own != nil {
+		o, ok = own.ids[id]
+	}
+	return o, ok
 }
 
 // known says whether anybody was given id.
@@ -47,28 +63,28 @@ func (g *given) known(id string) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, own := range g.owners {
-		if own.ids[id] {
+		if _, ok := own.ids[id]; ok {
 			return true
 		}
 	}
 	return false
 }
 
-func (g *given) give(owner, id string) {
+func (g *given) give(owner, id string, o origin) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	own := g.owners[owner]
 	if own == nil {
 		own = g.admit(owner)
 	}
-	if own.ids[id] {
+	if _, ok := own.ids[id]; ok {
 		return
 	}
 	if len(own.order) >= givenToOwner {
 		delete(own.ids, own.order[0])
 		own.order = own.order[1:]
 	}
-	own.ids[id] = true
+	own.ids[id] = o
 	own.order = append(own.order, id)
 }
 
@@ -83,7 +99,7 @@ func (g *given) admit(owner string) *ownIDs {
 		}
 		delete(g.owners, other)
 	}
-	own := &ownIDs{ids: map[string]bool{}}
+	own := &ownIDs{ids: map[string]origin{}}
 	g.owners[owner] = own
 	return own
 }
@@ -110,17 +126,43 @@ func (p *Pipeline) learnTask(c *Call, m *wire.Message) {
 		id = m.At(m.Result, "task", "taskId")
 	}
 	if text := m.Text(id); text != "" {
-		p.given.give(c.Principal.Key(), taskID+text)
+		p.given.give(c.Principal.Key(), taskID+text, c.origin())
 	}
+}
+
+// origin is what a task that answers c came from.
+func (c *Call) origin() origin {
+	if c.targetKind != aTool {
+		return origin{}
+	}
+	return origin{strings.Clone(c.Target), c.tool.output}
+}
+
+// authorizeTask asks whether the task was given to the caller. What it has come to
+// is the result of the tool that it runs, and is held to the same rules: whoever
+// calls could otherwise choose whether it is.
+func (p *Pipeline) authorizeTask(c *Call) error {
+	o, ok := p.given.from(c.Principal.Key(), taskID+c.Target)
+	if !ok {
+		// The same words as for a task that does not exist: possession of an id is
+		// no permission (MCP 2025-11-25, basic/utilities/tasks, "Security").
+		return malformed(wire.CodeInvalidParams, "task", "unknown task")
+	}
+	c.runs, c.rule, c.tool.output = o.tool, p.opts.Rules[o.tool], o.output
+	return nil
 }
 
 // learnHandles notes the handles in a tool's result: members of the configured
 // names in its structured content, and in text blocks that are JSON.
 func (p *Pipeline) learnHandles(c *Call, m *wire.Message) {
-	if at := m.Member(m.Result, "structuredContent"); at != wire.Absent {
+	root := m.Result
+	if inner := m.Member(root, "result"); inner != wire.Absent && c.method.need == ownTask {
+		root = inner // of the task's state
+	}
+	if at := m.Member(root, "structuredContent"); at != wire.Absent {
 		p.handlesIn(c, m.Value(at))
 	}
-	for block := range m.ChildrenOf(m.Member(m.Result, "content")) {
+	for block := range m.ChildrenOf(m.Member(root, "content")) {
 		if text := m.Text(m.Member(block, "text")); looksLikeJSON(text) {
 			p.handlesIn(c, []byte(text))
 		}
@@ -139,7 +181,7 @@ func (p *Pipeline) handlesIn(c *Call, value []byte) {
 		}
 		for _, name := range c.rule.Handles {
 			if m.Name(i) == name {
-				p.given.give(c.Principal.Key(), handleID+scalarKey(m, i))
+				p.given.give(c.Principal.Key(), handleID+scalarKey(m, i), origin{})
 			}
 		}
 	}

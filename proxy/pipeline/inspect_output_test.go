@@ -269,7 +269,7 @@ func TestInspectOutput(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			p := inspector(t, nil)
-			p.given.give(identity.Principal{Subject: "alice"}.Key(), taskID+awsKey)
+			p.given.give(identity.Principal{Subject: "alice"}.Key(), taskID+awsKey, origin{})
 			row.run(t, p, "the-target", Modern)
 		})
 	}

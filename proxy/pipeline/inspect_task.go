@@ -10,13 +10,13 @@ import (
 // taskState inspects a result that says how a task is.
 func (o *output) taskState() error {
 	o.task(o.m.Result)
-	return nil
+	return o.fitsSchema(o.m.Member(o.m.Result, "result"))
 }
 
 // taskResult inspects what a tool call that ran as a task has come to.
 func (o *output) taskResult() error {
 	o.toolResult(o.m.Result)
-	return nil
+	return o.fitsSchema(o.m.Result)
 }
 
 // taskList leaves the tasks that were given to the caller: the upstream knows all

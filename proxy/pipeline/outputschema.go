@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"sync"
 
@@ -52,23 +53,24 @@ func (s *outputSchema) fits(compile func([]byte) (func([]byte) (bool, error), er
 // judged it is decoded, which takes many times its size.
 const maxJudged = 1 << 20
 
-// fitsSchema blocks a tool result whose structured content is not what the tool
-// has published: a program that reads it relies on that (MCP, server/tools,
-// "Output Schema"). What cannot be judged passes, since a hostile upstream could
-// have published no schema; the operator is told. A result that failed owes
-// nothing.
-func (o *output) fitsSchema() error {
+// fitsSchema blocks the tool result at node root when its structured content is not
+// what the tool has published: a program that reads it relies on that (MCP,
+// server/tools, "Output Schema"). What cannot be judged passes, since a hostile
+// upstream could have published no schema; the operator is told. A result that
+// failed owes nothing.
+func (o *output) fitsSchema(root int) error {
 	m, schema := o.m, o.c.tool.output
-	value := m.Value(m.Member(m.Result, "structuredContent"))
+	value := m.Value(m.Member(root, "structuredContent"))
 	mode := o.p.modeOf(schemaGuard, o.c)
-	if value == nil || schema == nil || mode == guards.Off || m.IsTrue(m.Member(m.Result, "isError")) {
+	if value == nil || schema == nil || mode == guards.Off || m.IsTrue(m.Member(root, "isError")) {
 		return nil
 	}
 	fits, err := schema.fits(o.p.opts.Compile, value)
 	switch {
 	case err != nil:
-		o.p.inventories.at(o.p.serverOf(o.c)).warnOnce(o.c.Target+" outputSchema", func() {
-			o.p.opts.Log.Warn("structured results of the tool are not held to its schema", "tool", o.c.Target, "why", err.Error())
+		tool := cmp.Or(o.c.runs, o.c.Target)
+		o.p.inventories.at(o.p.serverOf(o.c)).warnOnce(tool+" outputSchema", func() {
+			o.p.opts.Log.Warn("structured results of the tool are not held to its schema", "tool", tool, "why", err.Error())
 		})
 		return nil
 	case fits:

@@ -79,3 +79,52 @@ func TestTaskSpeaksBeforeItsAnswer(t *testing.T) {
 		})
 	}
 }
+
+const taskTools = `
+  docs/keep: { wrap: always, handles: [basket_id], guards: { secrets: enforce } }
+  docs/add:  { args: { basket_id: { handle: true } } }
+`
+
+const taskInventory = `[{"name":"keep","annotations":{"readOnlyHint":true},"inputSchema":{"type":"object"},"outputSchema":{"type":"object","properties":{"n":{"type":"integer"}}}},
+ {"name":"add","annotations":{"readOnlyHint":true},"inputSchema":{"type":"object"}}]`
+
+// What a task comes to is held to what the configuration says of the tool that it
+// runs: a client could otherwise choose whether it is.
+func TestTaskKeepsTheRulesOfItsTool(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		name, result, want string
+		outcome            string
+	}{
+		{"wrap", `"content":[{"type":"text","text":"plain"}]`, `<untrusted_content source=`, "allowed"},
+		{"own mode of a guard", `"content":[{"type":"text","text":"` + key + `"}]`, `[REDACTED:aws_access_key]`, "allowed"},
+		{"schema", `"content":[],"structuredContent":{"n":"seven"}`, `does not match the tool's output schema`, "blocked"},
+		{"schema of a result that failed", `"content":[],"structuredContent":{"n":"seven"},"isError":true`, `"seven"`, "allowed"},
+		{"handle", `"content":[],"structuredContent":{"n":7,"basket_id":"b-7"}`, `"b-7"`, "allowed"},
+	} {
+		for _, rev := range bothRevisions {
+			t.Run(row.name+"/"+rev, func(t *testing.T) {
+				t.Parallel()
+				r := start(t, setup{policy: shopPolicy, tools: taskTools, inventory: taskInventory, upstream: tasking, extra: "guards: { secrets: observe }\n"})
+				if g := r.do(toolCall(rev, r.token("alice"), "1", "keep", "{}")); g.status != 200 {
+					t.Fatalf("%d %s", g.status, g.body)
+				}
+				method, answer := "tasks/get", `"resultType":"complete","taskId":"t-1","status":"completed","result":{`+row.result+`}`
+				if rev == legacy {
+					method, answer = "tasks/result", row.result
+				}
+				r.up.answerWith(result(answer))
+				r.records()
+				g := r.do(request(rev, r.token("alice"), "2", method, `"taskId":"t-1"`))
+				if e := r.outcome(); e.Outcome != row.outcome || !strings.Contains(string(g.body), row.want) {
+					t.Errorf("%s, %d %s; want %s with %s", e.Outcome, g.status, g.body, row.outcome, row.want)
+				}
+				r.up.answerWith(text("added"))
+				g = r.do(toolCall(rev, r.token("alice"), "3", "add", `{"basket_id":"b-7"}`))
+				if got := strings.Contains(string(g.body), "added"); got != (row.name == "handle") {
+					t.Errorf("%d %s", g.status, g.body)
+				}
+			})
+		}
+	}
+}
