@@ -33,6 +33,7 @@ var streamMutants = []mutant{
 	{name: "asked: a question is not inspected", file: "proxy/pipeline/relay.go", old: "c.result, err = p.inspectOutput(c, c.Msg)", new: "c.result = c.Msg.Raw", pkgs: streamTests, run: "Asked"},
 
 	{name: "tasks: without the rules of their tool", file: "proxy/pipeline/given.go", old: "c.rule, c.tool.output = o.tool, p.opts.Rules[o.tool], o.output", new: "c.rule = o.tool, p.opts.Rules[\"\"]", pkgs: streamTests, run: "Task"},
+	{name: "tasks: ask for what nobody offers", file: "proxy/pipeline/inspect_task.go", old: "if refusal := o.c.checkInputRequests(m, f); refusal != nil {", new: "if refusal := o.c.checkInputRequests(m, f); false {", pkgs: streamTests, run: "InputRequests"},
 	{name: "tasks: anybody's", file: "proxy/pipeline/given.go", old: "if !ok {\n\t\t// The same words", new: "if !ok && false {\n\t\t// The same words", pkgs: streamTests, run: "Task|Denied"},
 	{name: "tasks: answers about tasks teach", file: "proxy/pipeline/given.go", old: "c.method == nil || c.method.need == ownTask ||", new: "c.method == nil ||", pkgs: streamTests, run: "Task"},
 	{name: "handles: in another case", file: "proxy/pipeline/given.go", old: "refusal := c.ambiguous(name)", new: "refusal := c.ambiguous(\"\")", pkgs: streamTests, run: "Handle"},

@@ -100,7 +100,7 @@ func inspectMessage(t *testing.T, p *Pipeline, c *Call, body string) shown {
 // caller returns the call to which the message of the upstream belongs.
 func caller(t testing.TB, method, target string, era Era) *Call {
 	t.Helper()
-	m := scanned(t, `{"jsonrpc":"2.0","id":1,"method":"`+method+`"}`)
+	m := scanned(t, `{"jsonrpc":"2.0","id":1,"method":"`+method+`","params":{"_meta":{"`+metaCapabilities+`":{"elicitation":{},"sampling":{}}}}}`)
 	return &Call{Msg: m, Method: method, Target: target, Era: era, Args: wire.Absent, Principal: identity.Principal{Subject: "alice"}}
 }
 

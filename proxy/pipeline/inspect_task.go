@@ -63,6 +63,11 @@ func (o *output) task(i int) {
 		case name == "error" && kind == '{':
 			o.failure(f)
 		case name == "inputRequests" && kind == '{':
+			if o.c.Era == Modern { // before, no message says what its client offers
+				if refusal := o.c.checkInputRequests(m, f); refusal != nil {
+					o.refuse(refusal)
+				}
+			}
 			o.inputRequests(f)
 		default:
 			o.strings(f, metadata)

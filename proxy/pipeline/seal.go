@@ -91,8 +91,8 @@ func (p *Pipeline) sealState(c *Call, body []byte) ([]byte, error) {
 	if err != nil {
 		return nil, failed(fmt.Errorf("inspected message: %w", err))
 	}
-	if err := c.checkInputRequests(m); err != nil {
-		return nil, err
+	if refusal := c.checkInputRequests(m, m.Member(m.Result, "inputRequests")); refusal != nil {
+		return nil, refusal
 	}
 	at := m.Member(m.Result, "requestState")
 	switch {
@@ -111,11 +111,11 @@ var inputMethods = map[string]string{"elicitation/create": "elicitation", "sampl
 // metaCapabilities is where a client of 2026-07-28 says what it offers.
 const metaCapabilities = "io.modelcontextprotocol/clientCapabilities"
 
-// checkInputRequests refuses a result that asks for what the client does not
-// offer, or what nothing defines.
-func (c *Call) checkInputRequests(m *wire.Message) error {
+// checkInputRequests refuses a message that asks, in list, for what the client does
+// not offer, or what nothing defines.
+func (c *Call) checkInputRequests(m *wire.Message, list int) *Rejection {
 	offered := c.Msg.At(c.Msg.Params, "_meta", metaCapabilities)
-	for i := range m.ChildrenOf(m.Member(m.Result, "inputRequests")) {
+	for i := range m.ChildrenOf(list) {
 		capability, ok := inputMethods[m.Text(m.Member(i, "method"))]
 		if !ok {
 			return upstreamFailed("input-request", errors.New("the upstream asks for an input that nothing defines"))

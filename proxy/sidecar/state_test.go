@@ -173,6 +173,14 @@ func TestInputRequests(t *testing.T) {
 			if e := r.outcome(); !row.passes && (e.Outcome != "upstream_failed" || e.Reason != "input-request" || g.status != 502) {
 				t.Errorf("%d, record %+v", g.status, e)
 			}
+			// A task asks in the same way.
+			r.up.answerWith(tasking)
+			r.do(r.update(modern, "2"))
+			r.up.answerWith(result(`"resultType":"complete","taskId":"t-1","status":"input_required","inputRequests":{` + row.requests + `}`))
+			g = r.do(capable(request(modern, r.token("alice"), "3", "tasks/get", `"taskId":"t-1"`), row.capabilities))
+			if passed := strings.Contains(string(g.body), `"inputRequests"`); passed != row.passes {
+				t.Errorf("from a task: %d %s", g.status, g.body)
+			}
 		})
 	}
 }
