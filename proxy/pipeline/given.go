@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"crypto/sha256"
 	"strings"
 	"sync"
 
@@ -42,6 +43,18 @@ const (
 	handleID = "handle\x00"
 )
 
+// maxID is the length above which an id's digest stands for it, in bytes: an upstream
+// chooses how long its ids are, and thousands are kept.
+const maxID = 256
+
+func short(id string) string {
+	if len(id) <= maxID {
+		return id
+	}
+	sum := sha256.Sum256([]byte(id))
+	return string(sum[:])
+}
+
 // holds says whether owner was given id.
 func (g *given) holds(owner, id string) bool {
 	_, ok := g.from(owner, id)
@@ -53,13 +66,14 @@ func (g *given) from(owner, id string) (o origin, ok bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if own := g.owners[owner]; own != nil {
-		o, ok = own.ids[id]
+		o, ok = own.ids[short(id)]
 	}
 	return o, ok
 }
 
 // known says whether anybody was given id.
 func (g *given) known(id string) bool {
+	id = short(id)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, own := range g.owners {
@@ -71,6 +85,7 @@ func (g *given) known(id string) bool {
 }
 
 func (g *given) give(owner, id string, o origin) {
+	id = short(id)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	own := g.owners[owner]
