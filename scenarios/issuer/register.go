@@ -131,7 +131,7 @@ func (i *Issuer) fetchClient(ctx context.Context, id string) (Client, error) {
 	}
 	client := *i.config.Documents
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	resp, err := client.Do(r)
+	resp, err := client.Do(r) //nolint:gosec // as above
 	if err != nil {
 		return Client{}, err
 	}
