@@ -4,7 +4,8 @@
 // snapshot. There is no policy service.
 //
 // [Load] and [LoadFile] read the rows, [Engine.Decide] answers, [Catalog] says
-// which permission a tool needs and [MissingScopes] what a token's scopes lack.
+// which permission a tool needs and [MissingScopes] what a token's scopes lack;
+// [Hierarchy] knows scopes that include others.
 // Scopes and roles stay two questions: a caller needs a yes to both.
 //
 // Rows are comma-separated, # starts a comment line:

@@ -7,15 +7,7 @@ import "strings"
 // missing. A token's "documents:*" covers every "documents:<action>": one
 // level, only at the end and only after a colon. A lone "*" covers nothing.
 // Scopes compare exactly, upper and lower case included (RFC 6749 section 3.3).
-func MissingScopes(have, need []string) []string {
-	var missing []string
-	for _, n := range need {
-		if !granted(have, n) {
-			missing = append(missing, n)
-		}
-	}
-	return missing
-}
+func MissingScopes(have, need []string) []string { return Hierarchy(nil).Missing(have, need) }
 
 // granted never says yes to an empty scope: it stands for a requirement that
 // got lost, not for the lack of one.

@@ -103,9 +103,10 @@ type Config struct {
 
 // Auth says how a caller's token is verified and which roles follow.
 type Auth struct {
-	// Audience holds the audiences of which a token must name one. Empty is
-	// refused: a token for another service would be accepted (RFC 8707).
-	Audience []string `json:"audience" jsonschema:"Audiences of which a token must name one."`
+	// Audience holds the audiences of which a token must name one. Empty means the
+	// address of the endpoint that is called (RFC 8707): Public and its path. It is
+	// refused where that is not known.
+	Audience []string `json:"audience,omitempty" jsonschema:"Audiences of which a token must name one. Default: the address of the endpoint that is called, public_url and its path."`
 	// JWT holds the issuers whose signed tokens are accepted. Empty accepts none.
 	// One of JWT, Introspection and StaticTokensFile must be given.
 	JWT []JWT `json:"jwt,omitempty" jsonschema:"Issuers whose signed access tokens (RFC 9068) are accepted. Default: none."`
@@ -119,6 +120,13 @@ type Auth struct {
 	// subject. False wants a prefix for each of them, so that none can name the users
 	// of another.
 	SharedSubjects bool `json:"shared_subjects,omitempty" jsonschema:"Says that all issuers mean the same person by the same subject. Default: false, several issuers need a subject_prefix each."`
+	// ScopesSupported are published as what a client asks for when it logs in; for
+	// more it is asked when it needs more. Empty means the scopes of the tools whose
+	// action is read, or of all tools where none has an action.
+	ScopesSupported []string `json:"scopes_supported,omitempty" jsonschema:"Scopes that clients ask for when they log in; further ones are asked for when they are needed. Default: those of the tools with action read, or of all tools if none has an action."`
+	// ScopeIncludes says which scopes a broader one grants as well, and those in turn.
+	// Empty leaves it at wildcards.
+	ScopeIncludes map[string][]string `json:"scope_includes,omitempty" jsonschema:"Scopes that a broader scope grants as well. Default: none; documents:* grants every documents:ACTION in any case."`
 	// Roles gives roles to users, "user:NAME" to "role:NAME"s, beside those of
 	// the policy. Empty gives none.
 	Roles map[string][]string `json:"roles,omitempty" jsonschema:"Roles of users, user:NAME to a list of role:NAME, beside those of the policy."`

@@ -40,6 +40,20 @@ func (c *Config) OverTLS() bool {
 	return c.Diagnostics != nil && c.TLS != nil && !isLoopback(listenHost(c.Diagnostics.Address()))
 }
 
+// Public is the origin under which clients reach the sidecar: public_url, or the
+// listen address. It is empty where only the listener will know its port.
+func (c *Config) Public() string {
+	switch {
+	case c.PublicURL != "":
+		return c.PublicURL
+	case takesFreePort(c.Listen):
+		return ""
+	case c.TLS != nil:
+		return "https://" + c.Listen
+	}
+	return "http://" + c.Listen
+}
+
 func (t *TLS) check(k *checker) {
 	if t == nil {
 		return

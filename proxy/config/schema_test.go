@@ -149,7 +149,12 @@ var constraints = map[reflect.Type]func(*jsonschema.Schema){
 	},
 	reflect.TypeFor[Auth](): func(s *jsonschema.Schema) {
 		one := 1
-		s.Properties["audience"].MinItems = &one
+		s.Properties["scopes_supported"].Items.Pattern = scopeToken.String()
+		s.Properties["scopes_supported"].UniqueItems = true
+		includes := s.Properties["scope_includes"]
+		includes.PropertyNames = &jsonschema.Schema{Pattern: scopeToken.String()}
+		includes.AdditionalProperties.MinItems = &one
+		includes.AdditionalProperties.Items.Pattern = scopeToken.String()
 		s.Properties["roles"].PropertyNames = &jsonschema.Schema{Pattern: "^user:."}
 		rolesOnly(s.Properties["roles"])
 	},

@@ -149,6 +149,9 @@ func (c *Config) checkPublicURL(k *checker) {
 		k.bad("public_url", "must be https; http is for loopback only")
 	case u.Scheme != "https" && c.TLS != nil:
 		k.bad("public_url", "must be https, since tls is configured")
+	case c.PublicURL != strings.ToLower(c.PublicURL) || u.Scheme == "https" && u.Port() == "443" || u.Scheme == "http" && u.Port() == "80":
+		// Clients and issuers compare it byte by byte, and browsers write it so.
+		k.bad("public_url", "must be in lower case, without the port that its scheme has anyway")
 	}
 }
 

@@ -27,6 +27,10 @@ func (c *Config) checkCallers(k *checker) {
 		// RFC 9728: the resource identifier must not come from the Host header.
 		k.bad("listen", "needs public_url, since it is not loopback and auth is configured")
 	}
+	if len(c.Auth.Audience) == 0 && (c.Public() == "" || c.Local && c.PublicURL == "") {
+		// No address, no name for what tokens have to be meant for (RFC 8707).
+		k.lacks("auth.audience", "is required: name at least one audience, or set public_url")
+	}
 	c.Auth.check(k)
 	c.checkTokenArgument(k)
 }
@@ -58,9 +62,6 @@ func (c *Config) checkTokenArgument(k *checker) {
 const TokenArgumentName = "token"
 
 func (a *Auth) check(k *checker) {
-	if len(a.Audience) == 0 {
-		k.lacks("auth.audience", "is required: name at least one audience")
-	}
 	for i, s := range a.Audience {
 		path := item("auth.audience", i)
 		k.unless(isPlainName(s), path, "must be a name without space at its ends")
@@ -85,6 +86,7 @@ func (a *Auth) check(k *checker) {
 	k.file("auth.static_tokens_file", a.StaticTokensFile)
 	k.file("auth.roles_file", a.RolesFile)
 	a.checkSubjects(k)
+	a.checkScopes(k)
 	checkRoles(k, "auth.roles", a.Roles)
 }
 
@@ -112,6 +114,29 @@ func (j JWT) check(k *checker, path string) {
 func (k *checker) within(path string, d Duration, low, high time.Duration) {
 	if d != 0 && (time.Duration(d) < low || time.Duration(d) > high) {
 		k.bad(path, "must be from %s to %s", Duration(low), Duration(high))
+	}
+}
+
+func (a *Auth) checkScopes(k *checker) {
+	for i, s := range a.ScopesSupported {
+		path := item("auth.scopes_supported", i)
+		k.unless(scopeToken.MatchString(s), path, "is not a scope token (RFC 6749 section 3.3)")
+		k.unless(!slices.Contains(a.ScopesSupported[:i], s), path, "is given twice")
+		// Whether a client may refresh is between it and the issuer.
+		k.unless(s != "offline_access", path, "is not a scope of this service (MCP 2026-07-28, basic/authorization, Refresh Tokens)")
+	}
+	for _, broad := range slices.Sorted(maps.Keys(a.ScopeIncludes)) {
+		path := child("auth.scope_includes", broad)
+		if !scopeToken.MatchString(broad) {
+			k.badKey(path, "is not a scope token (RFC 6749 section 3.3)")
+		}
+		if len(a.ScopeIncludes[broad]) == 0 {
+			k.bad(path, "needs at least one scope")
+		}
+		for i, s := range a.ScopeIncludes[broad] {
+			k.unless(scopeToken.MatchString(s), item(path, i), "is not a scope token (RFC 6749 section 3.3)")
+			k.unless(s != broad, item(path, i), "includes itself")
+		}
 	}
 }
 

@@ -23,6 +23,7 @@ func TestWithoutFile(t *testing.T) {
 		Introspection: []Introspection{{Issuer: "https://idp.example", URL: "https://idp.example/introspect"}},
 	}
 	inArguments := &Auth{Audience: auth.Audience, Introspection: auth.Introspection, TokenArgument: true}
+	forAddress := &Auth{Introspection: auth.Introspection}
 	rows := []struct {
 		name   string
 		change func(*Config)
@@ -71,6 +72,17 @@ func TestWithoutFile(t *testing.T) {
 			c.Auth, c.InsecureNoAuth = inArguments, false
 			c.Tools = map[string]Tool{"upstream/read": {InjectArgs: map[string]string{"Token": SubjectValue}}}
 		}, `carries callers' tokens, since auth.token_argument is set (tools.upstream/read.inject_args.Token)`},
+		{"tokens for the listen address", func(c *Config) { c.Auth, c.InsecureNoAuth = forAddress, false }, ""},
+		{"tokens for a public address", func(c *Config) {
+			c.Auth, c.InsecureNoAuth, c.Listen, c.PublicURL = forAddress, false, "127.0.0.1:0", "https://sidecar.example"
+		}, ""},
+		{"tokens for an unknown port", func(c *Config) { c.Auth, c.InsecureNoAuth, c.Listen = forAddress, false, "127.0.0.1:0" }, "is required: name at least one audience, or set public_url (auth.audience)"},
+		{"tokens for no address", func(c *Config) { c.Auth, c.InsecureNoAuth, c.Local = forAddress, false, true }, "is required: name at least one audience, or set public_url (auth.audience)"},
+		{"tokens for another's address", func(c *Config) {
+			c.Auth, c.InsecureNoAuth, c.Local, c.PublicURL = forAddress, false, true, "https://sidecar.example"
+		}, ""},
+		{"the port that http has anyway", func(c *Config) { c.PublicURL = "http://localhost:80" }, "must be in lower case, without the port that its scheme has anyway (public_url)"},
+		{"the port of the other scheme", func(c *Config) { c.PublicURL = "https://sidecar.example:80" }, ""},
 		{"both", func(c *Config) { c.Auth = auth }, "excludes --insecure-no-auth: it would never be asked (auth)"},
 		{"insecure in public", func(c *Config) { c.Listen, c.BehindTLSProxy = "0.0.0.0:8811", true }, "must be loopback with --insecure-no-auth (listen)"},
 		{"insecure on every interface", func(c *Config) { c.Listen, c.BehindTLSProxy = ":8811", true }, "must be loopback with --insecure-no-auth (listen)"},
@@ -98,6 +110,23 @@ func TestWithoutFile(t *testing.T) {
 				t.Errorf("got:\n%s\nwant:\n%s", got, r.want)
 			}
 		})
+	}
+}
+
+func TestPublic(t *testing.T) {
+	for _, r := range []struct {
+		name   string
+		config Config
+		want   string
+	}{
+		{"said", Config{PublicURL: "https://sidecar.example", Listen: "127.0.0.1:8811"}, "https://sidecar.example"},
+		{"listener", Config{Listen: "localhost:8811"}, "http://localhost:8811"},
+		{"listener with TLS", Config{Listen: "[::1]:8443", TLS: &TLS{}}, "https://[::1]:8443"},
+		{"any port", Config{Listen: "127.0.0.1:0"}, ""},
+	} {
+		if got := r.config.Public(); got != r.want {
+			t.Errorf("%s: %q, want %q", r.name, got, r.want)
+		}
 	}
 }
 

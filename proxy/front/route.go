@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/modelcontextprotocol/go-sdk/auth"
 	"github.com/modelcontextprotocol/go-sdk/oauthex"
 
 	"mcp-sidecar/proxy/pipeline"
@@ -17,10 +16,6 @@ const Path = "/mcp"
 
 // PathOf is the path of a server's endpoint among several.
 func PathOf(server string) string { return "/" + server + Path }
-
-// MetadataPath is where RFC 9728 section 3.1 puts the metadata of a resource: in
-// front of the resource's own path.
-const MetadataPath = "/.well-known/oauth-protected-resource"
 
 // Endpoint is one path at which MCP is spoken.
 type Endpoint struct {
@@ -42,20 +37,11 @@ type routes struct {
 }
 
 func newRoutes(endpoints []Endpoint) routes {
-	t := routes{endpoints: map[string]*Endpoint{}, metadata: map[string]http.Handler{}}
+	t := routes{endpoints: map[string]*Endpoint{}, metadata: documents(endpoints)}
 	var paths []string
 	for _, e := range endpoints {
 		t.endpoints[e.Path] = &e
 		paths = append(paths, e.Path)
-		if e.Metadata == nil {
-			continue
-		}
-		document := auth.ProtectedResourceMetadataHandler(e.Metadata)
-		t.metadata[MetadataPath+e.Path] = document
-		if len(endpoints) == 1 {
-			// Among several the root would have to speak for one of them.
-			t.metadata[MetadataPath] = document
-		}
 	}
 	slices.Sort(paths)
 	text := "nothing here; the MCP endpoint is "

@@ -77,6 +77,9 @@ type Refusal struct {
 	// Description is the fixed phrase for error_description in the challenge
 	// (RFC 6750 section 3); no claim value ever stands in a header.
 	Description string
+
+	foreign  bool     // the token is meant for another audience
+	audience []string // which
 }
 
 func (r *Refusal) Error() string { return r.Public }
@@ -84,40 +87,47 @@ func (r *Refusal) Error() string { return r.Public }
 // Refusals without claim values.
 var (
 	ErrMissing = &Refusal{Public: "no bearer token was sent"} // no description: nothing was sent (RFC 6750 section 3.1)
-	ErrInvalid = &Refusal{"unknown or invalid token", "unknown or invalid token"}
-	ErrExpired = &Refusal{"token expired", "token expired"}
-	ErrEarly   = &Refusal{"token is not valid yet", "token is not valid yet"}
+	ErrInvalid = &Refusal{Public: "unknown or invalid token", Description: "unknown or invalid token"}
+	ErrExpired = &Refusal{Public: "token expired", Description: "token expired"}
+	ErrEarly   = &Refusal{Public: "token is not valid yet", Description: "token is not valid yet"}
 	// The rest is said only of tokens whose signature is good.
-	ErrWrongType  = &Refusal{"not an access token that a bearer may use", "not an access token that a bearer may use"}
-	ErrIncomplete = &Refusal{"token names no subject or no expiry", "token names no subject or no expiry"}
-	ErrLong       = &Refusal{"token lives longer than is accepted here", "token lives longer than is accepted here"}
+	ErrWrongType  = &Refusal{Public: "not an access token that a bearer may use", Description: "not an access token that a bearer may use"}
+	ErrIncomplete = &Refusal{Public: "token names no subject or no expiry", Description: "token names no subject or no expiry"}
+	ErrLong       = &Refusal{Public: "token lives longer than is accepted here", Description: "token lives longer than is accepted here"}
 )
 
 // ErrUnavailable says that the verifier could not be asked; the call must be
 // refused, but a new token would not help.
 var ErrUnavailable = errors.New("token verification is unavailable")
 
-// maxClaim bounds a claim value in a public text, in bytes.
-const maxClaim = 64
+// Bounds of values in a public text, in bytes: of a claim, and of an audience of ours,
+// which is an address.
+const (
+	maxClaim    = 64
+	maxAudience = 256
+)
 
 func wrongAudience(got, want []string) *Refusal {
-	r := &Refusal{Description: "token audience is not accepted"}
+	r := &Refusal{Description: "token audience is not accepted", foreign: true, audience: got}
 	if len(got) == 0 {
-		r.Public = fmt.Sprintf("token has no audience (expected %s)", quoteList(want))
+		r.Public = fmt.Sprintf("token has no audience (expected %s)", quoteEach(want, maxAudience))
 		return r
 	}
-	r.Public = fmt.Sprintf("token audience %s is not accepted (expected %s)", quoteList(got), quoteList(want))
+	r.Public = fmt.Sprintf("token audience %s is not accepted (expected %s)", quoteList(got), quoteEach(want, maxAudience))
 	return r
 }
 
-func quoteList(values []string) string {
+func quoteList(values []string) string { return quoteEach(values, maxClaim) }
+
+// quoteEach cuts each value at longest.
+func quoteEach(values []string, longest int) string {
 	var b strings.Builder
 	for i, v := range values {
 		if i > 0 {
 			b.WriteString(", ")
 		}
-		if len(v) > maxClaim {
-			v = v[:maxClaim]
+		if len(v) > longest {
+			v = v[:longest]
 		}
 		fmt.Fprintf(&b, "%q", v)
 		if b.Len() > 4*maxClaim {

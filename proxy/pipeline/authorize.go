@@ -105,7 +105,7 @@ func (p *Pipeline) judge(c *Call, catalogued bool) error {
 	if c.rule.Hide {
 		return unknownTool()
 	}
-	if missing := policy.MissingScopes(c.Principal.Scopes, c.Entry.Scopes); missing != nil {
+	if missing := p.opts.Scopes.Missing(c.Principal.Scopes, c.Entry.Scopes); missing != nil {
 		return missingScope(missing, c.Entry.Scopes)
 	}
 	d := p.opts.Policy.Decide(c.subject(), c.Entry.Permission, c.Principal.Roles...)

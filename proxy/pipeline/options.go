@@ -67,6 +67,7 @@ type Options struct {
 	Authorization guards.Mode // Enforce, or Observe
 	PerCaller     bool        // the policy tells callers apart, so that lists are private
 	Catalog       *policy.Catalog
+	Scopes        policy.Hierarchy    // which scopes include others
 	Rules         map[string]ToolRule // by bare tool name
 	Upstream      Upstream
 	Recorder      Recorder

@@ -8,8 +8,6 @@ import (
 	"os"
 	"slices"
 
-	"github.com/modelcontextprotocol/go-sdk/oauthex"
-
 	"mcp-sidecar/guards"
 	"mcp-sidecar/guards/command"
 	"mcp-sidecar/guards/consent"
@@ -219,7 +217,7 @@ func (s *Sidecar) catalog() *policy.Catalog {
 
 // handler is the client side, once the listener's address is known.
 func (s *Sidecar) handler() http.Handler {
-	public := s.cfg.PublicURL
+	public := s.cfg.Public()
 	if public == "" {
 		public = s.listener.url()
 	}
@@ -236,15 +234,4 @@ func (s *Sidecar) handler() http.Handler {
 		o.Endpoints = append(o.Endpoints, f)
 	}
 	return front.NewHandler(o)
-}
-
-// metadata is the protected-resource metadata document of e (RFC 9728 section 2).
-func (s *Sidecar) metadata(resource string, e *endpoint) *oauthex.ProtectedResourceMetadata {
-	m := &oauthex.ProtectedResourceMetadata{Resource: resource, BearerMethodsSupported: []string{"header"}, AuthorizationServers: issuers(s.cfg.Auth)}
-	for _, t := range e.tools {
-		m.ScopesSupported = append(m.ScopesSupported, t.Scopes...)
-	}
-	slices.Sort(m.ScopesSupported)
-	m.ScopesSupported = slices.Compact(m.ScopesSupported)
-	return m
 }

@@ -160,21 +160,27 @@ func TestPagesReadAnswers(t *testing.T) {
 }
 
 // TestMetadataForPages: the documents that tell a client where to log in are
-// public, whoever asks.
+// public, whoever asks, also for clients that name their protocol version.
 func TestMetadataForPages(t *testing.T) {
 	t.Parallel()
 	for _, r := range []*rig{start(t, setup{}), start(t, setup{extra: pageSetup().extra})} {
-		for _, origin := range []string{page, "https://elsewhere.example"} {
-			path := "/.well-known/oauth-protected-resource/mcp"
-			for _, a := range []ask{
-				{method: http.MethodGet, path: path, header: http.Header{"Origin": {origin}}},
-				{method: http.MethodOptions, path: path, header: preflight(origin, "GET", "").header},
-			} {
-				g := r.do(a)
-				if g.status >= 300 || g.header.Get("Access-Control-Allow-Origin") != "*" || g.header.Get("Access-Control-Allow-Credentials") != "" {
-					t.Errorf("%s %s: %d %v", a.method, origin, g.status, g.header)
+		for _, origin := range []string{page, "https://elsewhere.example", "null"} {
+			for _, path := range []string{"/.well-known/oauth-protected-resource/mcp", "/.well-known/oauth-protected-resource"} {
+				g := r.do(ask{method: http.MethodGet, path: path, header: http.Header{"Origin": {origin}, "Mcp-Protocol-Version": {modern}}})
+				if g.status != http.StatusOK || g.header.Get("Access-Control-Allow-Origin") != "*" || g.header.Get("Access-Control-Allow-Credentials") != "" || g.header.Get("Content-Type") != "application/json" {
+					t.Errorf("GET %s %s: %d %v", path, origin, g.status, g.header)
 				}
+				g = r.do(ask{method: http.MethodOptions, path: path, header: preflight(origin, "GET", "mcp-protocol-version").header})
+				if g.status != http.StatusNoContent || len(g.body) != 0 {
+					t.Errorf("OPTIONS %s %s: %d %q", path, origin, g.status, g.body)
+				}
+				sameHeaders(t, path, corsHeaders(g.header), map[string]string{
+					"Access-Control-Allow-Origin": "*", "Access-Control-Allow-Methods": "GET, OPTIONS", "Access-Control-Allow-Headers": "Content-Type, Mcp-Protocol-Version", "Access-Control-Max-Age": "600",
+				})
 			}
+		}
+		if n := len(r.records()); n != 0 {
+			t.Errorf("%d records of requests that are no messages", n)
 		}
 	}
 }

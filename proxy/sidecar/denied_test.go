@@ -134,7 +134,7 @@ func (r *rig) checkHeaders(t *testing.T, g got, want refusal) {
 	t.Helper()
 	challenge := ""
 	if want.challenge != "" {
-		metadata := r.base + "/.well-known/oauth-protected-resource" + want.path
+		metadata := r.public + "/.well-known/oauth-protected-resource" + want.path
 		challenge = "Bearer " + strings.ReplaceAll(want.challenge, "$META", `resource_metadata="`+metadata+`"`)
 	}
 	for name, value := range map[string]string{

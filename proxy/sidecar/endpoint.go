@@ -62,10 +62,7 @@ func (s *Sidecar) buildEndpoints(sh shared) error {
 		if err != nil {
 			return err
 		}
-		e := &endpoint{name: name, path: front.Path, tools: s.toolsOf(name), upstream: u}
-		if len(names) > 1 || s.cfg.Merge {
-			e.path = front.PathOf(name)
-		}
+		e := &endpoint{name: name, path: s.pathOf(name), tools: s.toolsOf(name), upstream: u}
 		s.endpoints = append(s.endpoints, e) // before anything can fail, so that it is closed
 		e.pipeline = pipeline.New(s.pipelineOptions(e, sh))
 	}
@@ -73,6 +70,14 @@ func (s *Sidecar) buildEndpoints(sh shared) error {
 		return s.buildMerged(sh)
 	}
 	return nil
+}
+
+// pathOf is where clients find the server called name.
+func (s *Sidecar) pathOf(name string) string {
+	if len(s.cfg.Upstreams) > 1 || s.cfg.Merge {
+		return front.PathOf(name)
+	}
+	return front.Path
 }
 
 // buildBackend makes the way to the server called name.
@@ -98,7 +103,7 @@ func (s *Sidecar) buildBackend(name string, u config.Upstream) (upstream, error)
 func (s *Sidecar) pipelineOptions(e *endpoint, sh shared) pipeline.Options {
 	return pipeline.Options{
 		Server:        e.name,
-		Authenticator: sh.verifier,
+		Authenticator: s.verifierFor(e, sh.verifier),
 		Anyone:        s.anyone(),
 		Methods:       s.cfg.Methods,
 		SealKey:       sh.sealKey,
@@ -107,6 +112,7 @@ func (s *Sidecar) pipelineOptions(e *endpoint, sh shared) pipeline.Options {
 		Authorization: presetMode(s.cfg.Preset),
 		PerCaller:     s.cfg.Policy != nil,
 		Catalog:       s.parts.catalog,
+		Scopes:        s.scopes(),
 		Rules:         rules(e.tools),
 		Upstream:      e.upstream,
 		Recorder:      s.audit,

@@ -2,6 +2,7 @@ package sidecar
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -59,9 +60,10 @@ type setup struct {
 	resources  string           // members of the result of a list of resources or templates that the sidecar asks for
 	others     map[string]setup // further servers by name, of which upstream, inventory and resources count
 	introspect http.HandlerFunc // instead of the demo issuer
-	policy     string           // instead of demoPolicy
-	tools      string           // YAML below "tools:", instead of demoTools
-	extra      string           // YAML at top level
+	issuer     func(*issuer.Config)
+	policy     string // instead of demoPolicy
+	tools      string // YAML below "tools:", instead of demoTools
+	extra      string // YAML at top level
 	preset     string
 	open       bool // no auth and no policy: everybody is anonymous
 	now        func() time.Time
@@ -123,6 +125,7 @@ type rig struct {
 	ups       map[string]*fakeUpstream // all of them by name
 	url       string                   // of the first endpoint
 	base      string                   // of the listener
+	public    string                   // what clients call it
 	issuerURL string
 	auditLog  string
 	stderr    *buffer
@@ -193,6 +196,7 @@ func start(t testing.TB, s setup) *rig {
 		t.Fatal(err)
 	}
 	r.url, r.base = r.sidecar.URL(), r.sidecar.listener.url()
+	r.public = cmp.Or(cfg.Public(), r.base)
 	ctx, cancel := context.WithCancel(context.Background())
 	r.cancel = cancel
 	go func() { r.done <- r.sidecar.Serve(ctx) }()
@@ -267,7 +271,7 @@ auth:
   audience: [doc-server]
   introspection: [{ issuer: %q, url: %q, client_id: mcp-sidecar, client_secret_file: introspection.secret, allow_loopback_http: true }]
 policy: { file: policy.csv }
-tools:%s`, r.startIssuer(s.introspect), r.issuerURL+"/introspect", s.tools)
+tools:%s`, r.startIssuer(s), r.issuerURL+"/introspect", s.tools)
 	}
 	cfg, err := config.Parse(filepath.Join(dir, "sidecar.yaml"), []byte(text))
 	if err != nil {
@@ -293,15 +297,18 @@ tools:%s`, r.startIssuer(s.introspect), r.issuerURL+"/introspect", s.tools)
 	return cfg
 }
 
-// startIssuer serves the demo issuer, or introspect in its place, and returns
-// its name.
-func (r *rig) startIssuer(introspect http.HandlerFunc) string {
+// startIssuer serves the demo issuer, or what takes its place, and returns its name.
+func (r *rig) startIssuer(s setup) string {
 	server := httptest.NewUnstartedServer(nil)
 	name := "http://" + server.Listener.Addr().String()
-	r.issuer = issuer.New(issuer.Config{URL: name, ClientID: "mcp-sidecar", ClientSecret: "introspection+secret/=", Now: r.clock.Now})
+	c := issuer.Config{URL: name, ClientID: "mcp-sidecar", ClientSecret: "introspection+secret/=", Now: r.clock.Now}
+	if s.issuer != nil {
+		s.issuer(&c)
+	}
+	r.issuer = issuer.New(c)
 	server.Config.Handler = r.issuer.Handler()
-	if introspect != nil {
-		server.Config.Handler = introspect
+	if s.introspect != nil {
+		server.Config.Handler = s.introspect
 	}
 	server.Start()
 	r.t.Cleanup(server.Close)

@@ -335,8 +335,9 @@ func TestMergedMetadata(t *testing.T) {
 			t.Errorf("%d %s lacks %s", g.status, g.body, want)
 		}
 	}
-	if g := r.do(ask{method: http.MethodGet, path: "/.well-known/oauth-protected-resource", header: http.Header{}}); g.status != http.StatusNotFound {
-		t.Errorf("the root speaks for one of several: %d %s", g.status, g.body)
+	// All of them together are what clients find that know no path.
+	if root := r.do(ask{method: http.MethodGet, path: "/.well-known/oauth-protected-resource", header: http.Header{}}); root.status != http.StatusOK || string(root.body) != string(g.body) {
+		t.Errorf("the root: %d %s", root.status, root.body)
 	}
 	var out bytes.Buffer
 	r.sidecar.Summary(&out)

@@ -206,13 +206,21 @@ func TestMetadata(t *testing.T) {
 		if g.status != http.StatusOK || !strings.Contains(string(g.body), want) || !strings.Contains(string(g.body), r.issuerURL) || strings.Contains(string(g.body), "attacker") {
 			t.Errorf("%s: %d %s", path, g.status, g.body)
 		}
-		if !strings.Contains(string(g.body), `"scopes_supported":["documents:create","documents:delete","documents:move","documents:read","documents:update"]`) {
+		// Only what it takes to read, and nothing of hidden tools: the rest is asked for
+		// when it is needed.
+		if !strings.Contains(string(g.body), `"scopes_supported":["documents:read"]`) {
 			t.Errorf("%s: %s", path, g.body)
 		}
 		if first == "" {
 			first = string(g.body)
 		} else if first != string(g.body) {
 			t.Errorf("the two places differ: %s and %s", first, g.body)
+		}
+	}
+	for _, method := range []string{http.MethodPost, http.MethodPut, http.MethodDelete} {
+		g := r.do(ask{method: method, path: "/.well-known/oauth-protected-resource/mcp", header: http.Header{}})
+		if g.status != http.StatusMethodNotAllowed || g.header.Get("Allow") != "GET, OPTIONS" || !bytes.HasPrefix(g.body, []byte(`{"jsonrpc":"2.0","id":null,"error":{`)) {
+			t.Errorf("%s: %d %v %s", method, g.status, g.header, g.body)
 		}
 	}
 	for _, path := range []string{"/", "/mcp/", "/MCP", "/healthz", "/.well-known/oauth-protected-resource/x"} {

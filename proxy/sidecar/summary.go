@@ -62,7 +62,7 @@ func (s *Sidecar) callers() string {
 	case s.cfg.Auth == nil:
 		return "NOT AUTHENTICATED (--insecure-no-auth): everybody on this host is \"anonymous\" with role any"
 	}
-	return "bearer tokens for " + strings.Join(s.cfg.Auth.Audience, ", ") + ", " + strings.Join(verifierLines(s.cfg.Auth), "; ")
+	return "bearer tokens for " + strings.Join(s.audience(), ", ") + ", " + strings.Join(verifierLines(s.cfg.Auth), "; ")
 }
 
 // verifierLines say how tokens are verified.

@@ -44,7 +44,7 @@ func (s *Sidecar) addFiles(auth *config.Auth) error {
 	if name := s.cfg.Resolve(auth.StaticTokensFile); auth.StaticTokensFile != "" {
 		s.verifiers.Static, err = identity.NewStatic(identity.StaticOptions{
 			File: name, Parse: func(text []byte) ([]identity.StaticToken, error) { return staticTokens(name, text) },
-			Audience: auth.Audience, Now: s.opts.Now, Log: s.log,
+			Audience: s.audience(), Now: s.opts.Now, Log: s.log,
 		})
 		if err != nil {
 			return fmt.Errorf("%w: auth.static_tokens_file: %w", ErrConfig, err)
@@ -78,7 +78,7 @@ func (s *Sidecar) buildJWT(j config.JWT) (*identity.JWT, error) {
 		return nil, err
 	}
 	o := identity.JWTOptions{
-		Issuer: j.Issuer, Audience: s.cfg.Auth.Audience, KeysURL: j.JWKSURL,
+		Issuer: j.Issuer, Audience: s.audience(), KeysURL: j.JWKSURL,
 		RequireType: j.RequireATJWT, MaxLifetime: time.Duration(j.MaxLifetime), MaxStale: time.Duration(j.MaxStale),
 		SubjectPrefix: j.SubjectPrefix, Roles: roles, Now: s.opts.Now, Log: s.log,
 	}
@@ -111,7 +111,7 @@ func (s *Sidecar) buildIntrospector(i config.Introspection) (*identity.Introspec
 		return nil, fmt.Errorf("%w: auth.introspection: %w", ErrConfig, err)
 	}
 	o := identity.IntrospectionOptions{
-		Issuer: i.Issuer, URL: i.URL, ClientID: i.ClientID, Audience: s.cfg.Auth.Audience,
+		Issuer: i.Issuer, URL: i.URL, ClientID: i.ClientID, Audience: s.audience(),
 		SubjectPrefix: i.SubjectPrefix, Roles: roles, Fetcher: fetcher, Now: s.opts.Now, Log: s.log,
 	}
 	if i.ClientID != "" {
