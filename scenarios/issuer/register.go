@@ -3,6 +3,7 @@ package issuer
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -45,19 +46,31 @@ func (i *Issuer) register(w http.ResponseWriter, r *http.Request) {
 		(&oauthError{invalidClientMetadata, "the body is no client metadata"}).write(w)
 		return
 	}
+	m.ClientID, m.ClientSecret, m.IssuedAt, m.SecretExpiry = "", "", 0, nil // ours to say
 	if refusal := m.complete(); refusal != nil {
 		refusal.write(w)
 		return
 	}
-	m.ClientID, m.ClientSecret, m.IssuedAt = rand.Text(), "", i.config.Now().Unix()
-	if m.AuthMethod != "none" {
-		m.ClientSecret, m.SecretExpiry = rand.Text(), new(int64)
+	if m.AuthMethod == "none" {
+		m.ClientID = m.digest()
+	} else {
+		m.ClientID, m.ClientSecret, m.SecretExpiry = rand.Text(), rand.Text(), new(int64)
 	}
+	m.IssuedAt = i.config.Now().Unix()
 	if !i.admit(m.client()) {
 		(&oauthError{invalidClientMetadata, "too many clients have registered"}).write(w)
 		return
 	}
 	writeJSON(w, http.StatusCreated, m)
+}
+
+// digest is the id of a client without secret. It is the same for the same metadata
+// (RFC 7591 appendix A.5.2): there are clients that register before each login, and
+// they would be another client, with other sessions, after each.
+func (m clientMetadata) digest() string {
+	text, _ := json.Marshal(m) // strings and numbers
+	sum := sha256.Sum256(text)
+	return encode(sum[:])
 }
 
 func (m clientMetadata) client() Client {

@@ -36,6 +36,13 @@ func TestRegistration(t *testing.T) {
 	if _, answer := post(t, i, tokenPath, "", "", redemption(code(t, i, "client_id", id), "client_id", id)); answer["access_token"] == nil || answer["refresh_token"] == nil {
 		t.Errorf("%v", answer)
 	}
+	same := `{"redirect_uris":["` + callback + `"],"token_endpoint_auth_method":"none","client_name":"App","application_type":"native","grant_types":["authorization_code","refresh_token"],"client_id":"chosen","client_id_issued_at":7}`
+	if _, again := registration(t, i, same); again["client_id"] != id {
+		t.Errorf("registered once more as %v, was %v", again["client_id"], id)
+	}
+	if _, other := registration(t, i, strings.Replace(same, "App", "Other", 1)); other["client_id"] == id || other["client_id"] == "chosen" {
+		t.Errorf("another client registered as %v", other["client_id"])
+	}
 	status, confidential := registration(t, i, `{"redirect_uris":["`+callback+`"]}`)
 	id, secret := confidential["client_id"].(string), confidential["client_secret"].(string)
 	if status != http.StatusCreated || secret == "" || confidential["client_secret_expires_at"] != 0.0 || confidential["token_endpoint_auth_method"] != "client_secret_basic" {
