@@ -75,7 +75,7 @@ const metaToken = "mcp-sidecar/token"
 // user's own.
 func (c *client) meta(token string) mcp.Meta {
 	switch {
-	case c.piped == "":
+	case c.piped == "", token == noToken:
 		return nil
 	case token == "":
 		token = c.piped
@@ -100,12 +100,15 @@ func (c *client) tools(ctx context.Context) ([]string, error) {
 
 // call calls a tool; token replaces the connection's own for this call, if given.
 func (c *client) call(ctx context.Context, token, tool string, args map[string]any) answer {
+	return c.callWith(ctx, &passenger{token: token}, tool, args)
+}
+
+// callWith calls a tool with whatever p adds to the request.
+func (c *client) callWith(ctx context.Context, p *passenger, tool string, args map[string]any) answer {
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
-	if token != "" {
-		ctx = context.WithValue(ctx, tokenKey{}, token)
-	}
-	result, err := c.session.CallTool(ctx, &mcp.CallToolParams{Meta: c.meta(token), Name: tool, Arguments: args})
+	ctx = context.WithValue(ctx, passengerKey{}, p)
+	result, err := c.session.CallTool(ctx, &mcp.CallToolParams{Meta: c.meta(p.token), Name: tool, Arguments: args})
 	var refusal *jsonrpc.Error
 	switch {
 	case errors.As(err, &refusal):
@@ -135,11 +138,22 @@ func blocks(content []mcp.Content) string {
 	return strings.Join(texts, "\n")
 }
 
-// tokenKey is the context key of the token of one call.
-type tokenKey struct{}
+// noToken stands for the token of a call that carries none.
+const noToken = "none"
 
-// authorizing sets the Authorization header of each request: a stolen or forged
-// token travels on one call of a connection that stays otherwise sound.
+// passenger travels with one call of a connection that stays otherwise sound.
+type passenger struct {
+	token   string            // replaces the connection's own, if given: a stolen or forged one
+	headers map[string]string // more headers, their names spelled as they are
+
+	status    int    // of the answer
+	challenge string // its WWW-Authenticate
+}
+
+// passengerKey is the context key of a call's passenger.
+type passengerKey struct{}
+
+// authorizing sets the headers of each request.
 type authorizing struct {
 	token string // the connection's own
 	next  http.RoundTripper
@@ -147,11 +161,24 @@ type authorizing struct {
 
 // RoundTrip implements [http.RoundTripper].
 func (a *authorizing) RoundTrip(r *http.Request) (*http.Response, error) {
-	token := a.token
-	if t, ok := r.Context().Value(tokenKey{}).(string); ok {
-		token = t
+	p, ok := r.Context().Value(passengerKey{}).(*passenger)
+	if !ok {
+		p = &passenger{}
 	}
 	r = r.Clone(r.Context())
-	r.Header.Set("Authorization", "Bearer "+token)
-	return a.next.RoundTrip(r)
+	switch p.token {
+	case noToken:
+	case "":
+		r.Header.Set("Authorization", "Bearer "+a.token)
+	default:
+		r.Header.Set("Authorization", "Bearer "+p.token)
+	}
+	for name, value := range p.headers {
+		r.Header[name] = []string{value} // Set would spell the name another way
+	}
+	resp, err := a.next.RoundTrip(r)
+	if err == nil {
+		p.status, p.challenge = resp.StatusCode, resp.Header.Get("WWW-Authenticate")
+	}
+	return resp, err
 }

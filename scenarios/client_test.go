@@ -1,11 +1,14 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -176,4 +179,74 @@ func TestCallWithoutServer(t *testing.T) {
 	if got := c.call(ctx, "", "say", args{"text": "x"}); got.Outcome != failed {
 		t.Errorf("got %+v, want %s", got, failed)
 	}
+}
+
+// TestPassenger: one call carries its own headers, spelled as they are, and the
+// next one does not.
+func TestPassenger(t *testing.T) {
+	heads := make(chan []string, 1)
+	ln, err := net.Listen("tcp", anyPort)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	go func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			heads <- answerOnce(conn)
+		}
+	}()
+	transport := &authorizing{token: "own", next: &http.Transport{DisableKeepAlives: true}}
+	for _, row := range []struct {
+		name string
+		p    *passenger
+		want []string // lines of the request
+		not  string
+	}{
+		{"none", nil, []string{"Authorization: Bearer own"}, "X_Forwarded"},
+		{"headers", &passenger{headers: map[string]string{"X_Forwarded_User": "bob", "Connection": "x-obo"}},
+			[]string{"Authorization: Bearer own", "X_Forwarded_User: bob", "Connection: x-obo"}, "X-Forwarded-User"},
+		{"no token", &passenger{token: noToken}, nil, "Authorization"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			ctx := t.Context()
+			if row.p != nil {
+				ctx = context.WithValue(ctx, passengerKey{}, row.p)
+			}
+			r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+ln.Addr().String(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp, err := transport.RoundTrip(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			headers := <-heads
+			for _, line := range row.want {
+				if !slices.Contains(headers, line) {
+					t.Errorf("%q lacks %q", headers, line)
+				}
+			}
+			if strings.Contains(strings.Join(headers, "\n"), row.not) {
+				t.Errorf("%q holds %q", headers, row.not)
+			}
+			if row.p != nil && (row.p.status != http.StatusForbidden || row.p.challenge != "Bearer error=x") {
+				t.Errorf("passenger %+v", row.p)
+			}
+		})
+	}
+}
+
+// answerOnce reads the lines of a request's head and refuses it.
+func answerOnce(conn net.Conn) (head []string) {
+	defer conn.Close()
+	for lines := bufio.NewScanner(conn); lines.Scan() && lines.Text() != ""; {
+		head = append(head, lines.Text())
+	}
+	fmt.Fprint(conn, "HTTP/1.1 403 Forbidden\r\nWWW-Authenticate: Bearer error=x\r\nContent-Length: 0\r\n\r\n")
+	return head
 }

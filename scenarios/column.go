@@ -20,11 +20,21 @@ type column struct {
 	command  []string           // that they start in place of it, over stdio
 	users    map[string]*client // by name, each connected with a token of its own
 	tokens   map[string]string  // by name; a user's own under the user's name
+	detours  map[string]detour  // other ways to the same server, by name
 	recorder watcher            // in front of the document server; may be nil
 	scratch  string             // home folder of the server's shell; may be empty
 	fakes    *fakes             // the outside hosts; may be nil
+	service  string             // the credential that the server wants; may be empty
+	audit    tape               // the sidecar's audit file; may be empty
+	door     *column            // the sidecar's, where whatever was captured can be tried
 
 	last int // highest document ID seen so far
+}
+
+// detour leads to a column's server through something that stands in front of it.
+type detour struct {
+	url   string
+	alice *client // hers are the only calls that take it
 }
 
 // watcher keeps what a document server receives.
@@ -39,7 +49,10 @@ type event struct {
 	id       int // of the trial's document, 0 without one
 	token    string
 	answer   answer
+	sent     passenger      // of the call
+	session  string         // that the trial has opened, if any
 	received []recorded     // what the document server got during the call
+	audited  []recorded     // the sidecar's records of the call
 	hits     map[string]int // of the fakes, during the call
 }
 
@@ -55,12 +68,25 @@ func (c *column) perform(ctx context.Context, t trial) event {
 		return e
 	}
 	stop := c.watch(&e)
-	e.answer = c.users[t.user].call(ctx, e.token, t.tool, withID(t.args, e.id))
+	if t.send != nil {
+		e.answer = t.send(ctx, c, &e)
+	} else {
+		e.sent = passenger{token: e.token, headers: t.headersWith(e.token)}
+		e.answer = c.caller(t).callWith(ctx, &e.sent, t.tool, withID(t.args, e.id))
+	}
 	stop()
 	if id, ok := namedID(e.answer.Text); ok && e.answer.Outcome == allowed {
 		c.last = max(c.last, id)
 	}
 	return e
+}
+
+// caller is the connection that t uses.
+func (c *column) caller(t trial) *client {
+	if d, ok := c.detours[t.way]; ok {
+		return d.alice
+	}
+	return c.users[t.user]
 }
 
 // prepare makes the trial's document and puts the canary in its place.
@@ -113,6 +139,7 @@ func (c *column) watch(e *event) (stop func()) {
 	if c.recorder != nil {
 		mark = c.recorder.mark()
 	}
+	records := c.audit.mark()
 	if c.fakes != nil {
 		before = c.fakes.count()
 	}
@@ -120,6 +147,7 @@ func (c *column) watch(e *event) (stop func()) {
 		if c.recorder != nil {
 			e.received = c.recorder.since(mark)
 		}
+		e.audited = c.audit.since(records)
 		if c.fakes != nil {
 			e.hits = c.fakes.count()
 			for host, n := range before {
@@ -132,6 +160,9 @@ func (c *column) watch(e *event) (stop func()) {
 func (c *column) close() {
 	for _, user := range c.users {
 		user.close()
+	}
+	for _, d := range c.detours {
+		d.alice.close()
 	}
 }
 

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -66,6 +68,112 @@ func credentialUpstream(direct, proxied string) effect {
 			}
 		}
 		return "no"
+	}}
+}
+
+// credentialEver looks for every token of the demo in everything that the document
+// server has received so far.
+func credentialEver(direct, proxied string) effect {
+	return effect{"any client's token upstream so far", direct, proxied, func(_ context.Context, c *column, _ event) string {
+		if c.recorder == nil {
+			return notMeasured
+		}
+		for _, r := range c.recorder.since(0) {
+			for name, token := range c.tokens {
+				if name != noToken && r.holds(token) {
+					return "yes"
+				}
+			}
+		}
+		return "no"
+	}}
+}
+
+// shown says whose credential the document server was shown with the call.
+func shown(direct, proxied string) effect {
+	return effect{"credential shown to the server", direct, proxied, func(_ context.Context, c *column, e event) string {
+		if c.recorder == nil {
+			return notMeasured
+		}
+		whose := map[string]string{e.token: "the client's", c.service: "the sidecar's", "": "none"}
+		for _, r := range e.received {
+			if !r.calls(e.trial.tool) {
+				continue
+			}
+			if name, known := whose[r.bearer()]; known {
+				return name
+			}
+			return "another"
+		}
+		return "none"
+	}}
+}
+
+// replayed tries what the document server was shown at the sidecar's own door, as
+// whoever reads the server's logs could.
+func replayed(direct, proxied string) effect {
+	return effect{"what the server was shown opens the sidecar", direct, proxied, func(ctx context.Context, c *column, e event) string {
+		if c.recorder == nil || c.door == nil {
+			return notMeasured
+		}
+		for _, r := range e.received {
+			if r.bearer() == "" {
+				continue
+			}
+			a := c.door.users[e.trial.user].call(ctx, r.bearer(), "read_document", args{"id": e.id})
+			switch a.Outcome {
+			case allowed:
+				return "yes"
+			case failed:
+				return a.Text
+			}
+		}
+		return "no"
+	}}
+}
+
+// headerUpstream looks whether the document server received the header, in any
+// spelling.
+func headerUpstream(header, direct, proxied string) effect {
+	return effect{"header seen upstream", direct, proxied, func(_ context.Context, c *column, e event) string {
+		if c.recorder == nil {
+			return notMeasured
+		}
+		return yesNo(slices.ContainsFunc(e.received, func(r recorded) bool { return r.carries(header) }))
+	}}
+}
+
+// author asks who made the document that the call was to create.
+func author(direct, proxied string) effect {
+	return effect{"row says created_by", direct, proxied, func(ctx context.Context, c *column, e event) string {
+		id := e.id + 1 // behind the trial's own
+		text, there, err := c.look(ctx, id)
+		switch m := authorPattern.FindStringSubmatch(text); {
+		case err != nil:
+			return err.Error()
+		case !there:
+			return "no row"
+		case m == nil:
+			return "nobody"
+		default:
+			return m[1]
+		}
+	}}
+}
+
+var authorPattern = regexp.MustCompile(`\(created_by (\S+)\)`)
+
+// finding looks for label in the sidecar's record of the call. Without a sidecar
+// there is no record.
+func finding(label, direct, proxied string) effect {
+	return effect{"audit says " + label, direct, proxied, func(_ context.Context, c *column, e event) string {
+		switch {
+		case c.door != nil && c.door != c:
+			return "no"
+		case c.audit == "":
+			return notMeasured
+		}
+		return yesNo(slices.ContainsFunc(e.audited, func(r recorded) bool { return r.finds(e.trial.tool, label) }))
 	}}
 }
 

@@ -21,6 +21,9 @@ const (
 	introspectFile = "introspection.secret" // the sidecar's secret at the issuer
 	policyFile     = "policy.csv"
 	configFile     = "sidecar.yaml"
+	httpConfigFile = "sidecar-http.yaml" // with --transport stdio: of the sidecar for trials that need HTTP
+	auditFile      = "audit.jsonl"
+	httpAuditFile  = "audit-http.jsonl"
 )
 
 var (
@@ -36,6 +39,8 @@ const (
 	exampleListen   = "listen: 127.0.0.1:8811"
 	exampleIssuer   = "http://127.0.0.1:9000"
 	exampleUpstream = "http://127.0.0.1:9001/mcp"
+	exampleAudit    = "file: " + auditFile
+	exampleState    = "state_dir: state"
 	exampleHeader   = "    url: " + exampleUpstream + `
     credential:
       kind: header
@@ -105,13 +110,14 @@ func (f folder) authority() (*authority, error) {
 	return ca, errors.Join(f.write(caKeyFile, key), f.write(caFile, ca.certPEM()))
 }
 
-// config writes the policy and the sidecar's configuration with real addresses.
-func (f folder) config(listen, issuerURL string, upstream replacement) error {
-	text, err := fillConfig(listen, issuerURL, upstream)
+// config writes the policy and, as name, the sidecar's configuration with real
+// addresses.
+func (f folder) config(name, listen, issuerURL string, more ...replacement) error {
+	text, err := fillConfig(listen, issuerURL, more...)
 	if err != nil {
 		return err
 	}
-	return errors.Join(f.write(policyFile, []byte(examplePolicy)), f.write(configFile, []byte(text)))
+	return errors.Join(f.write(policyFile, []byte(examplePolicy)), f.write(name, []byte(text)))
 }
 
 // replacement is a text of the example and what takes its place.
@@ -127,14 +133,15 @@ func startedBy(command []string) replacement {
 	return replacement{exampleHeader, fmt.Sprintf("    command: %s\n    shared: true\n    credential:\n      kind: env\n      variable: DOCSERVER_SERVICE_TOKEN\n", list)}
 }
 
+// apart keeps a second sidecar's files from being those of the first.
+func apart() []replacement {
+	return []replacement{{exampleAudit, "file: " + httpAuditFile}, {exampleState, exampleState + "-http"}}
+}
+
 // fillConfig fails when the example no longer holds what it is to replace.
-func fillConfig(listen, issuerURL string, upstream replacement) (string, error) {
+func fillConfig(listen, issuerURL string, more ...replacement) (string, error) {
 	text := exampleConfig
-	for _, r := range []replacement{
-		{exampleListen, "listen: " + listen},
-		{exampleIssuer, issuerURL},
-		upstream,
-	} {
+	for _, r := range append([]replacement{{exampleListen, "listen: " + listen}, {exampleIssuer, issuerURL}}, more...) {
 		if !strings.Contains(text, r.from) {
 			return "", fmt.Errorf("sidecar.yaml does not hold %q", r.from)
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log"
 	"net"
 	"net/http"
 	"net/url"
@@ -12,7 +11,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
-	"time"
 
 	"mcp-sidecar/scenarios/issuer"
 )
@@ -34,6 +32,9 @@ type lab struct {
 	processes []*process
 
 	direct, proxied column
+	// overHTTP are the two columns of trials that need HTTP. They are the same as
+	// above where that is the transport.
+	overHTTP struct{ direct, proxied *column }
 
 	closers []func() // run last to first
 }
@@ -42,6 +43,7 @@ type lab struct {
 // left running.
 func newLab(ctx context.Context, o options, talk io.Writer) (*lab, error) {
 	l := &lab{options: o, talk: talk}
+	l.overHTTP.direct, l.overHTTP.proxied = &l.direct, &l.proxied
 	if err := l.build(ctx); err != nil {
 		l.close()
 		return nil, err
@@ -56,6 +58,7 @@ func (l *lab) build(ctx context.Context) error {
 		l.startFakes,
 		l.startDirect,
 		l.startProxied,
+		l.startBeside,
 		l.connect,
 	} {
 		if err := step(ctx); err != nil {
@@ -88,13 +91,8 @@ func (l *lab) startIssuer(ctx context.Context) error {
 	}
 	l.issuerURL = "http://" + ln.Addr().String()
 	l.issuer = issuer.New(issuer.Config{URL: l.issuerURL, ClientID: introspectionClient, ClientSecret: secret})
-	server := &http.Server{
-		Handler:           l.issuer.Handler(),
-		ReadHeaderTimeout: 10 * time.Second,
-		ErrorLog:          log.New(io.Discard, "", 0),
-	}
+	server := serveHTTP(ln, l.issuer.Handler())
 	l.closers = append(l.closers, func() { _ = server.Close() })
-	go func() { _ = server.Serve(ln) }()
 	l.say("issuer      %s", l.issuerURL)
 	return nil
 }
@@ -129,11 +127,16 @@ func (l *lab) startDirect(ctx context.Context) error {
 		l.direct.command = command
 		return err
 	}
-	r, err := l.startServer(ctx, &l.direct, "docserver-direct")
+	return l.serveDirect(ctx, &l.direct, "docserver-direct")
+}
+
+// serveDirect starts an open document server over HTTP.
+func (l *lab) serveDirect(ctx context.Context, c *column, name string) error {
+	r, err := l.startServer(ctx, c, name)
 	if err != nil {
 		return err
 	}
-	l.direct.url = r.url
+	c.url = r.url
 	return nil
 }
 
@@ -148,19 +151,39 @@ func (l *lab) startProxied(ctx context.Context) error {
 	if l.options.transport == overStdio {
 		return l.pipeProxied()
 	}
-	r, err := l.startServer(ctx, &l.proxied, "docserver-behind", l.serviceToken()...)
+	l.proxied.audit = tape(l.folder.path(auditFile))
+	return l.serveProxied(ctx, &l.proxied, "docserver-behind", "mcp-sidecar", configFile)
+}
+
+// serveProxied starts a sidecar over HTTP and the server behind it.
+func (l *lab) serveProxied(ctx context.Context, c *column, server, sidecar, config string, more ...replacement) error {
+	r, err := l.startServer(ctx, c, server, l.serviceToken()...)
 	if err != nil {
 		return err
 	}
-	if err := l.folder.config(anyPort, l.issuerURL, atURL(r.url)); err != nil {
+	if err := l.folder.config(config, anyPort, l.issuerURL, append(more, atURL(r.url))...); err != nil {
 		return err
 	}
-	p, err := l.start(ctx, "mcp-sidecar", "mcp-sidecar", "serve", "-c", l.folder.path(configFile))
+	p, err := l.start(ctx, sidecar, "mcp-sidecar", "serve", "-c", l.folder.path(config))
 	if err != nil {
 		return err
 	}
-	l.proxied.url = p.url
+	c.url = p.url
 	return nil
+}
+
+// startBeside starts what the chosen scenarios need HTTP for, beside pipes.
+func (l *lab) startBeside(ctx context.Context) error {
+	if l.options.transport == overHTTP || !l.options.needHTTP() {
+		return nil
+	}
+	direct := &column{name: "direct over HTTP"}
+	proxied := &column{name: "proxied over HTTP", audit: tape(l.folder.path(httpAuditFile))}
+	l.overHTTP.direct, l.overHTTP.proxied = direct, proxied
+	if err := l.serveDirect(ctx, direct, "docserver-direct-http"); err != nil {
+		return err
+	}
+	return l.serveProxied(ctx, proxied, "docserver-behind-http", "mcp-sidecar-http", httpConfigFile, apart()...)
 }
 
 // lookAtFakes gives a column whose server was started elsewhere the one sensor
@@ -206,7 +229,7 @@ func (l *lab) startServer(ctx context.Context, c *column, name string, args ...s
 	if err != nil {
 		return nil, err
 	}
-	r := startRecorder(ln, target)
+	r := startRecorder(ln, target, believing(forward(target)))
 	c.recorder = r
 	l.closers = append(l.closers, r.close)
 	return r, nil
@@ -244,11 +267,26 @@ func (l *lab) program(name string) (string, error) {
 	return filepath.Abs(filepath.Join(dir, name))
 }
 
-// connect opens a connection for each user in both columns.
+// columns are all there are, those over HTTP only where they are others.
+func (l *lab) columns() []*column {
+	all := []*column{&l.direct, &l.proxied}
+	if l.overHTTP.direct != &l.direct {
+		all = append(all, l.overHTTP.direct, l.overHTTP.proxied)
+	}
+	return all
+}
+
+// connect opens a connection for each user in each column.
 func (l *lab) connect(ctx context.Context) error {
 	tokens := mintTokens(l.issuer)
-	for _, c := range []*column{&l.direct, &l.proxied} {
-		c.tokens, c.users = tokens, make(map[string]*client)
+	service, err := l.folder.secret(serviceFile)
+	if err != nil {
+		return err
+	}
+	l.direct.door, l.proxied.door = &l.proxied, &l.proxied
+	l.overHTTP.direct.door, l.overHTTP.proxied.door = l.overHTTP.proxied, l.overHTTP.proxied
+	for _, c := range l.columns() {
+		c.tokens, c.users, c.service = tokens, make(map[string]*client), service
 		l.closers = append(l.closers, c.close)
 		connect, err := l.connector(ctx, c)
 		if err != nil {
@@ -261,6 +299,37 @@ func (l *lab) connect(ctx context.Context) error {
 			}
 			c.users[row.user] = user
 		}
+	}
+	return l.startDetours(ctx)
+}
+
+// startDetours puts the wrong proxies of the trials in front of the open server.
+func (l *lab) startDetours(ctx context.Context) error {
+	if !l.options.needHTTP() {
+		return nil
+	}
+	c := l.overHTTP.direct
+	target, err := url.Parse(c.url)
+	if err != nil {
+		return err
+	}
+	ways := map[string]func(*url.URL) http.Handler{throughCopying: copyingProxy, throughAdopter: newAdopter}
+	if c.recorder == nil {
+		ways[throughBelieving] = believingProxy // those of our own servers believe already
+	}
+	c.detours = make(map[string]detour)
+	for name, proxy := range ways {
+		ln, err := listen(ctx, anyPort)
+		if err != nil {
+			return err
+		}
+		server := serveHTTP(ln, proxy(target))
+		l.closers = append(l.closers, func() { _ = server.Close() })
+		d := detour{url: "http://" + ln.Addr().String() + target.Path}
+		if d.alice, err = connect(ctx, d.url, l.options.revision, c.tokens["alice"]); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		c.detours[name] = d
 	}
 	return nil
 }
@@ -287,6 +356,7 @@ func (l *lab) unreachable(c *column, user string, err error) error {
 func (l *lab) runner() *runner {
 	return &runner{
 		direct: &l.direct, proxied: &l.proxied,
+		httpDirect: l.overHTTP.direct, httpProxied: l.overHTTP.proxied,
 		level: l.options.direct == "" && l.options.proxied == "",
 	}
 }

@@ -49,7 +49,7 @@ func parseOptions(args []string, stdout io.Writer) (options, error) {
 		return nil
 	})
 	fs.BoolVar(&o.json, "json", false, "print one JSON document at the end in place of the text")
-	fs.StringVar(&o.transport, "transport", overHTTP, "`HOW` the clients connect: http, or stdio with all users on one pipe")
+	fs.StringVar(&o.transport, "transport", overHTTP, "`HOW` the clients connect: http, or stdio with all users on one pipe; what only HTTP has, such as headers, goes over HTTP all the same")
 	fs.StringVar(&o.revision, "revision", revisions[0], "MCP `REVISION` of the clients: "+strings.Join(revisions, ", "))
 	fs.StringVar(&o.direct, "direct", "", "use the naive server at `URL` that runs already")
 	fs.StringVar(&o.proxied, "proxied", "", "use the sidecar at `URL` that runs already")
@@ -148,6 +148,16 @@ func (o options) chosen() []scenario {
 		return scenarios()
 	}
 	return slices.DeleteFunc(scenarios(), func(s scenario) bool { return !slices.Contains(o.only, s.name) })
+}
+
+// needHTTP reports whether a chosen trial can be sent over HTTP only.
+func (o options) needHTTP() bool {
+	for _, s := range o.chosen() {
+		if slices.ContainsFunc(s.trials, func(t trial) bool { return t.overHTTP }) {
+			return true
+		}
+	}
+	return false
 }
 
 func names() []string {

@@ -36,9 +36,10 @@ func (l *lab) pipeProxied() error {
 	if err != nil {
 		return err
 	}
-	if err := l.folder.config(anyPort, l.issuerURL, startedBy(server)); err != nil {
+	if err := l.folder.config(configFile, anyPort, l.issuerURL, startedBy(server)); err != nil {
 		return err
 	}
+	l.proxied.audit = tape(l.folder.path(auditFile))
 	sidecar, err := l.program("mcp-sidecar")
 	l.proxied.command = []string{sidecar, "wrap", "-c", l.folder.path(configFile)}
 	return err

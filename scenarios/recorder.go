@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -34,24 +35,32 @@ type recorded struct {
 	body   []byte
 }
 
-// startRecorder forwards what arrives at l to the MCP endpoint target.
-func startRecorder(l net.Listener, target *url.URL) *recorder {
+// startRecorder keeps what arrives at l and hands it to next, which stands in front
+// of the MCP endpoint target.
+func startRecorder(l net.Listener, target *url.URL, next http.Handler) *recorder {
+	r := &recorder{url: "http://" + l.Addr().String() + target.Path}
+	r.server = serveHTTP(l, r.keep(next))
+	return r
+}
+
+// forward is a plain reverse proxy to the server of target. As such proxies do, it
+// passes every header on.
+func forward(target *url.URL) *httputil.ReverseProxy {
 	origin := &url.URL{Scheme: target.Scheme, Host: target.Host}
-	proxy := &httputil.ReverseProxy{
+	return &httputil.ReverseProxy{
 		Rewrite:       func(p *httputil.ProxyRequest) { p.SetURL(origin) },
 		FlushInterval: -1, // each event of a stream at once
 		ErrorLog:      log.New(io.Discard, "", 0),
 		// Neither the environment's proxy nor compression may change what is seen.
 		Transport: &http.Transport{DisableCompression: true},
 	}
-	r := &recorder{url: "http://" + l.Addr().String() + target.Path}
-	r.server = &http.Server{
-		Handler:           r.keep(proxy),
-		ReadHeaderTimeout: 10 * time.Second,
-		ErrorLog:          log.New(io.Discard, "", 0),
-	}
-	go func() { _ = r.server.Serve(l) }()
-	return r
+}
+
+// serveHTTP answers at l until the server is closed.
+func serveHTTP(l net.Listener, h http.Handler) *http.Server {
+	server := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, ErrorLog: log.New(io.Discard, "", 0)}
+	go func() { _ = server.Serve(l) }()
+	return server
 }
 
 func (r *recorder) keep(next http.Handler) http.Handler {
@@ -96,6 +105,16 @@ func (r recorded) calls(tool string) bool {
 	return json.Unmarshal(r.body, &m) == nil && m.Method == "tools/call" && m.Params.Name == tool
 }
 
+// finds reports whether the line is the sidecar's record of a call of tool in which
+// it found label.
+func (r recorded) finds(tool, label string) bool {
+	var record struct {
+		Name     string   `json:"mcp_name"`
+		Findings []string `json:"findings"`
+	}
+	return json.Unmarshal(r.body, &record) == nil && record.Name == tool && slices.Contains(record.Findings, label)
+}
+
 // holds reports whether credential occurs anywhere in the request, as it is or
 // encoded in base64 or for a URL.
 func (r recorded) holds(credential string) bool {
@@ -114,14 +133,31 @@ func (r recorded) holds(credential string) bool {
 	return false
 }
 
+// bearer is the credential that the request shows, empty without one.
+func (r recorded) bearer() string {
+	return strings.TrimPrefix(r.header.Get("Authorization"), "Bearer ")
+}
+
+// carries reports whether the request has the header, in any spelling that a server
+// could take for it.
+func (r recorded) carries(header string) bool {
+	for name := range r.header {
+		if variable(name) == variable(header) {
+			return true
+		}
+	}
+	return false
+}
+
 // spellings returns credential raw, URL-encoded, and the parts of its base64
-// form that do not depend on what stands before and behind it.
+// forms that do not depend on what stands before and behind it.
 func spellings(credential string) []string {
 	forms := []string{credential, url.QueryEscape(credential)}
 	for shift := range 3 {
 		shifted := base64.RawStdEncoding.EncodeToString([]byte(strings.Repeat("x", shift) + credential))
 		// The first characters mix with the bytes before, the last with those behind.
-		forms = append(forms, shifted[(shift*8+5)/6:len(shifted)-1])
+		inner := shifted[(shift*8+5)/6 : len(shifted)-1]
+		forms = append(forms, inner, strings.NewReplacer("+", "-", "/", "_").Replace(inner))
 	}
 	return forms
 }

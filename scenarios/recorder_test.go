@@ -25,7 +25,7 @@ func newRecorder(t *testing.T, h http.HandlerFunc) *recorder {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := startRecorder(ln, target)
+	r := startRecorder(ln, target, forward(target))
 	t.Cleanup(r.close)
 	return r
 }
@@ -121,5 +121,15 @@ func TestRecordedHolds(t *testing.T) {
 				t.Errorf("holds = %v, want %v", got, row.want)
 			}
 		})
+	}
+}
+
+// Credentials that are no plain letters look different in each alphabet of Base64.
+func TestRecordedHoldsEitherAlphabet(t *testing.T) {
+	const credential = "~~~???>>>~~~???>>>"
+	for name, e := range map[string]*base64.Encoding{"standard": base64.StdEncoding, "for URLs": base64.URLEncoding} {
+		if r := (recorded{body: []byte(e.EncodeToString([]byte("x" + credential)))}); !r.holds(credential) {
+			t.Errorf("%s: not found", name)
+		}
 	}
 }

@@ -115,11 +115,18 @@ func renderCase(w io.Writer, r *result) {
 		show = func(a answer) string { return oneLine(a.Text) }
 	}
 	fmt.Fprintf(w, "  %s %s\n", r.trial.label, show(r.Proxied.Answer))
-	fmt.Fprintf(w, "%sdirect: %s\n", below, show(r.Direct.Answer))
+	fmt.Fprintf(w, "%s%s: %s\n", below, directly(r.trial.way), show(r.Direct.Answer))
 	for _, m := range r.Effects {
 		fmt.Fprintf(w, "%seffect: %s: direct=%s, proxied=%s\n", below, m.Name, oneLine(m.Direct), oneLine(m.Proxied))
 	}
 	renderProblems(w, r.Problems)
+}
+
+func directly(way string) string {
+	if way == "" {
+		return "direct"
+	}
+	return "direct, " + way
 }
 
 func renderProblems(w io.Writer, problems []string) {

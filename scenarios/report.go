@@ -64,10 +64,12 @@ type result struct {
 
 // request is what both servers were sent.
 type request struct {
-	User      string         `json:"user"`
-	Token     string         `json:"token"` // which one, never the token itself
-	Tool      string         `json:"tool"`
-	Arguments map[string]any `json:"arguments"` // {id} is the document of the side
+	User      string            `json:"user"`
+	Token     string            `json:"token"`             // which one, never the token itself
+	Way       string            `json:"way,omitempty"`     // through what the naive server was reached
+	Headers   map[string]string `json:"headers,omitempty"` // {token} is the call's
+	Tool      string            `json:"tool,omitempty"`
+	Arguments map[string]any    `json:"arguments,omitempty"` // {id} is the document of the side
 }
 
 // side is what became of a request in one column.

@@ -10,10 +10,11 @@ import (
 
 // runner sends every trial both ways and judges what came back.
 type runner struct {
-	direct, proxied *column
+	direct, proxied         *column
+	httpDirect, httpProxied *column // of trials that need HTTP; may be the same
 
-	// level keeps the IDs of both columns equal: a creation that only the naive
-	// server carries out is followed by a filler on the other side. It is off for
+	// level keeps the IDs of all columns equal: a creation that only the naive
+	// server carries out is followed by a filler elsewhere. It is off for
 	// servers that were started elsewhere, whose IDs may be far apart.
 	level bool
 }
@@ -59,14 +60,23 @@ func (r *runner) tools(ctx context.Context, seen *toolsSeen) (err error) {
 	return nil
 }
 
+// columns are those of t.
+func (r *runner) columns(t trial) (direct, proxied *column) {
+	if t.overHTTP {
+		return r.httpDirect, r.httpProxied
+	}
+	return r.direct, r.proxied
+}
+
 // trial sends t both ways, measures the effects and compares all of it with what
 // is expected.
 func (r *runner) trial(ctx context.Context, t trial) result {
-	direct, proxied := r.direct.perform(ctx, t), r.proxied.perform(ctx, t)
+	directly, through := r.columns(t)
+	direct, proxied := directly.perform(ctx, t), through.perform(ctx, t)
 	res := result{
 		Case:    t.title(),
 		Attack:  t.harmful,
-		Request: request{User: t.user, Token: t.tokenTitle(), Tool: t.tool, Arguments: t.args},
+		Request: request{User: t.user, Token: t.tokenTitle(), Way: t.way, Headers: t.headers, Tool: t.tool, Arguments: t.args},
 		Direct:  side{direct.id, direct.answer, t.direct.fill(direct)},
 		Proxied: side{proxied.id, proxied.answer, t.proxied.fill(proxied)},
 		trial:   t,
@@ -74,8 +84,8 @@ func (r *runner) trial(ctx context.Context, t trial) result {
 	for _, e := range t.effects {
 		res.Effects = append(res.Effects, measured{
 			Name:            e.name,
-			Direct:          e.measure(ctx, r.direct, direct),
-			Proxied:         e.measure(ctx, r.proxied, proxied),
+			Direct:          e.measure(ctx, directly, direct),
+			Proxied:         e.measure(ctx, through, proxied),
 			ExpectedDirect:  e.direct,
 			ExpectedProxied: e.proxied,
 		})
@@ -88,18 +98,21 @@ func (r *runner) trial(ctx context.Context, t trial) result {
 	return res
 }
 
-// alignIDs creates fillers in the column that has made fewer documents.
+// alignIDs creates fillers in the columns that have made fewer documents.
 func (r *runner) alignIDs(ctx context.Context) error {
 	if !r.level {
 		return nil
 	}
-	behind, ahead := r.direct, r.proxied
-	if ahead.last < behind.last {
-		behind, ahead = ahead, behind
+	all := []*column{r.direct, r.proxied, r.httpDirect, r.httpProxied}
+	last := 0
+	for _, c := range all {
+		last = max(last, c.last)
 	}
-	for behind.last < ahead.last {
-		if _, err := behind.create(ctx, "filler, so that IDs stay equal"); err != nil {
-			return fmt.Errorf("%s: aligning IDs: %w", behind.name, err)
+	for _, c := range all {
+		for c.last < last {
+			if _, err := c.create(ctx, "filler, so that IDs stay equal"); err != nil {
+				return fmt.Errorf("%s: aligning IDs: %w", c.name, err)
+			}
 		}
 	}
 	return nil
@@ -153,7 +166,8 @@ func (r *result) workedDirectly() bool {
 }
 
 // workedThroughSidecar reports whether an attack did anything at all. Without a
-// measurement, getting an answer counts.
+// measurement, getting an answer counts, unless it is the one that a harmless
+// answer would be.
 func (r *result) workedThroughSidecar() bool {
 	looked := false
 	for _, m := range r.Effects {
@@ -165,7 +179,7 @@ func (r *result) workedThroughSidecar() bool {
 			return true
 		}
 	}
-	return !looked && r.Proxied.Answer.Outcome == allowed
+	return !looked && r.Proxied.Answer.Outcome == allowed && r.Proxied.Answer != r.Proxied.Expected
 }
 
 // decisive reports whether the effect tells an attack that worked from one that

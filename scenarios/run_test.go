@@ -25,8 +25,11 @@ func TestTable(t *testing.T) {
 				t.Errorf("%s: twice", title)
 			}
 			seen[title] = true
-			if !users[tr.user] || !slices.Contains(toolNames, tr.tool) {
+			if !users[tr.user] || !slices.Contains(toolNames, tr.tool) && (tr.tool != "" || tr.send == nil) {
 				t.Errorf("%s: user %q, tool %q", title, tr.user, tr.tool)
+			}
+			if (tr.headers != nil || tr.way != "") && !tr.overHTTP {
+				t.Errorf("%s: a pipe has no headers and leads one way", title)
 			}
 			if tr.direct.Outcome == "" || tr.direct.Text == "" || tr.proxied.Outcome == "" || tr.proxied.Text == "" {
 				t.Errorf("%s: an expectation is missing", title)
@@ -65,7 +68,7 @@ func TestSummaryOfTheTable(t *testing.T) {
 	for _, s := range scenarios() {
 		rep.Sections = append(rep.Sections, *sampleSection(s))
 	}
-	want := summary{Sections: 8, Attacks: 21, AttacksDirect: 21, Legitimate: 12, LegitimatePassed: 12}
+	want := summary{Sections: 11, Attacks: 32, AttacksDirect: 32, Legitimate: 12, LegitimatePassed: 12}
 	if got := summarize(rep); got != want {
 		t.Errorf("summary %+v, want %+v", got, want)
 	}
@@ -96,6 +99,11 @@ func TestVerdict(t *testing.T) {
 			r.Effects[0].Proxied = notMeasured
 			r.Proxied.Answer = r.Direct.Answer
 		}, true, true, false},
+		{"answered as expected, effects not measured", func(r *result) {
+			r.Effects[0].Proxied = notMeasured
+			r.Proxied.Expected = answer{allowed, "a harmless answer"}
+			r.Proxied.Answer = r.Proxied.Expected
+		}, true, false, true},
 		{"no answer and no look afterwards: it may have worked", func(r *result) {
 			r.Proxied.Answer = answer{failed, "connection refused"}
 			r.Effects[0].Proxied = "reading document 1: connection refused"

@@ -1,5 +1,11 @@
 package main
 
+import (
+	"context"
+	"encoding/base64"
+	"strings"
+)
+
 // scenarios is the whole demo, in the order in which it runs.
 func scenarios() []scenario {
 	return []scenario{
@@ -11,6 +17,9 @@ func scenarios() []scenario {
 		scope(),
 		consent(),
 		ssrf(),
+		passthrough(),
+		identity(),
+		sessions(),
 	}
 }
 
@@ -46,6 +55,15 @@ type trial struct {
 	tool     string
 	args     args
 
+	// overHTTP says that the trial is about what only HTTP has, such as headers and
+	// session ids: it is sent over HTTP whatever --transport says.
+	overHTTP bool
+	headers  map[string]string // that the call carries too, spelled as they are; {token} stands for its token
+	way      string            // through what the naive server is reached; empty is straight
+	// send makes the trial's request in another way than by calling tool with the
+	// SDK's client.
+	send func(ctx context.Context, c *column, e *event) answer
+
 	direct  answer // from the naive server
 	proxied answer // from the sidecar
 	effects []effect
@@ -56,6 +74,16 @@ type args = map[string]any
 
 // idArgument is replaced by the ID of the trial's document.
 const idArgument = "{id}"
+
+// headersWith fills token into the trial's headers, as it is or in Base64.
+func (t trial) headersWith(token string) map[string]string {
+	fill := strings.NewReplacer("{token}", token, "{token in Base64}", base64.StdEncoding.EncodeToString([]byte(token)))
+	filled := make(map[string]string, len(t.headers))
+	for name, value := range t.headers {
+		filled[name] = fill.Replace(value)
+	}
+	return filled
+}
 
 // wrapped is how the sidecar returns text of a document: as data between
 // delimiters, followed by what the guards say of it.

@@ -185,7 +185,7 @@ func TestJSON(t *testing.T) {
 	if decoder.More() {
 		t.Error("more than one document")
 	}
-	if rep.Version != 1 || !rep.OK || rep.Revision != "2025-11-25" || rep.Transport != "http" || len(rep.Sections) != 8 {
+	if rep.Version != 1 || !rep.OK || rep.Revision != "2025-11-25" || rep.Transport != "http" || len(rep.Sections) != len(scenarios()) {
 		t.Errorf("report %+v", rep)
 	}
 	for _, s := range rep.Sections {
@@ -260,7 +260,7 @@ func TestServersRunningAlready(t *testing.T) {
 	p := newPrepared(t)
 	direct := p.docserver(t, "docserver-direct")
 	behind := p.docserver(t, "docserver-behind", "--service-token-file", p.folder.path(serviceFile))
-	if err := p.folder.config(anyPort, "http://"+p.issuer, atURL(behind.url)); err != nil {
+	if err := p.folder.config(configFile, anyPort, "http://"+p.issuer, atURL(behind.url)); err != nil {
 		t.Fatal(err)
 	}
 	sidecar := server(t, string(p.folder), "mcp-sidecar", "mcp-sidecar", "serve", "-c", p.folder.path(configFile))
@@ -288,11 +288,12 @@ func TestWithoutProtection(t *testing.T) {
 	naive := p.docserver(t, "docserver-behind")
 	for _, revision := range revisions {
 		t.Run(revision, func(t *testing.T) {
-			r := p.drive(t, "--proxied", naive.url, "--revision", revision, "--only", "matrix,auth,secrets,injection,scope,consent,ssrf")
+			r := p.drive(t, "--proxied", naive.url, "--revision", revision, "--only", "matrix,auth,secrets,injection,scope,consent,ssrf,passthrough,identity,session")
 			if r.code != exitUnexpected {
 				t.Errorf("exit code %d, want %d, stderr:\n%s", r.code, exitUnexpected, r.stderr)
 			}
-			if want := "\n7 sections, 20 attacks: 20 succeed directly, 20 through the sidecar; 11 legitimate calls pass both ways\n"; !strings.Contains(r.stdout, want) {
+			// Nothing here believes headers or adopts session ids: four attacks do nothing.
+			if want := "\n10 sections, 31 attacks: 31 succeed directly, 27 through the sidecar; 11 legitimate calls pass both ways\n"; !strings.Contains(r.stdout, want) {
 				t.Errorf("summary is not %q:\n%s", want, r.stdout)
 			}
 		})

@@ -22,6 +22,7 @@ func mintTokens(i *issuer.Issuer) map[string]string {
 	now := time.Now()
 	later := now.Add(time.Hour)
 	tokens := map[string]string{
+		noToken:          noToken,
 		"forged":         rand.Text(), // like a real one, and unknown to the issuer
 		"wrong audience": mint("alice", "other-service", later, scopes(actions)...),
 		"expired":        mint("alice", audience, now.Add(-time.Hour), scopes(actions)...),
