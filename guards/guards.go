@@ -58,10 +58,11 @@ const (
 type Text struct {
 	Value   string
 	Kind    Kind
-	Member  string // name of the object member that holds it, in structured content
-	Trusted bool   // the operator vouches for this block (trusted_blocks)
-	Wrap    Wrap   // the tool's wrap setting; WrapOff where wrapping would break a format
-	Source  string // names the origin in the delimiter: "document:7"
+	Member  string   // name of the object member that holds it, in structured content
+	Trusted bool     // the operator vouches for this block (trusted_blocks)
+	Wrap    Wrap     // the tool's wrap setting; WrapOff where wrapping would break a format
+	Source  string   // names the origin in the delimiter: "document:7"
+	Own     []string // credentials of the sidecar's own that an answer may echo
 }
 
 // Output inspects what leaves towards the client.

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -67,6 +68,12 @@ type text struct {
 // key is a secret that the server gives away.
 const key = "AKIAIOSFODNN7EXAMPLE"
 
+func backwards(s string) string {
+	b := []byte(s)
+	slices.Reverse(b)
+	return string(b)
+}
+
 func sdkServer() *mcp.Server {
 	server := mcp.NewServer(&mcp.Implementation{Name: "server", Version: "1"}, nil)
 	tool := func(name string, do func(arg string) string) {
@@ -76,7 +83,8 @@ func sdkServer() *mcp.Server {
 	}
 	tool("echo", func(s string) string { return s })
 	tool("key", func(string) string { return "the key is " + key })
-	tool("environment", func(string) string { return strings.Join(os.Environ(), "\n") })
+	// Backwards, since no answer shows the sidecar's own credential as it is.
+	tool("environment", func(string) string { return backwards(strings.Join(os.Environ(), "\n")) })
 	tool("say", func(s string) string { fmt.Fprintln(os.Stderr, s); return "said" })
 	tool("print", func(s string) string { fmt.Println(s); return "printed" })
 	tool("exit", func(s string) string {

@@ -236,7 +236,7 @@ func TestWrapEnvironment(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
 			p := wrap(t, row.env, append([]string{"--preset", "observe"}, row.args...)...).open()
-			got := p.call("environment", "")
+			got := backwards(p.call("environment", ""))
 			for _, want := range row.has {
 				if !strings.Contains(got, want) {
 					t.Errorf("lacks %q", want)
@@ -293,7 +293,7 @@ func TestServeEnvironment(t *testing.T) {
 	if err != nil || res.IsError {
 		t.Fatalf("%v %+v", err, res)
 	}
-	got := strings.Split(res.Content[0].(*mcp.TextContent).Text, "\n")
+	got := strings.Split(backwards(res.Content[0].(*mcp.TextContent).Text), "\n")
 	slices.Sort(got)
 	if want := []string{"API_KEY=users-own-key", "SERVICE=service-credential-canary"}; !slices.Equal(got, want) {
 		t.Errorf("environment %q, want %q", got, want)

@@ -179,7 +179,7 @@ func buildLexicon() *words {
 func buildLabels() map[string]string {
 	m := map[string]string{}
 	for _, rule := range []string{
-		ruleJWT, ruleConnection, rulePrivateKey, ruleBearer, rulePassword, ruleAWSSecret, ruleUserFlag,
+		ruleJWT, ruleConnection, rulePrivateKey, ruleBearer, rulePassword, ruleAWSSecret, ruleUserFlag, ruleOwn,
 	} {
 		m[rule] = "secret:redacted " + rule
 	}

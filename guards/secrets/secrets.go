@@ -35,7 +35,7 @@ func (Guard) Name() string { return Name }
 // Find implements [guards.Output]. A value in structured content is read together
 // with the member that holds it: "hunter22" says nothing, a password does.
 func (Guard) Find(t guards.Text) []guards.Finding {
-	found := Find(t.Value)
+	found := Find(t.Value, t.Own...)
 	if len(found) > 0 || t.Value == "" || !tellingMember(t.Member) {
 		return found
 	}
@@ -71,17 +71,19 @@ func (Guard) Change(t guards.Text, found []guards.Finding) string {
 }
 
 // Redact returns s with every secret replaced, and what was found. The result
-// holds nothing that Redact would find again.
-func Redact(s string) (string, []guards.Finding) {
-	found := Find(s)
+// holds nothing that Redact would find again. Own are credentials of the program
+// itself.
+func Redact(s string, own ...string) (string, []guards.Finding) {
+	found := Find(s, own...)
 	return splice(s, found), found
 }
 
 // Find returns the secrets of s, ordered by Start and without overlap. Where
 // several rules see the same bytes, one finding covers all of them.
-func Find(s string) []guards.Finding {
+func Find(s string, own ...string) []guards.Finding {
 	c := scanner{text: s}
 	c.scan()
+	c.own(own)
 	return c.findings()
 }
 

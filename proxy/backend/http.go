@@ -36,7 +36,20 @@ var ErrTooLarge = errors.New("upstream answer exceeds the size limit")
 // Credential is the sidecar's own credential for an upstream: one header.
 type Credential struct {
 	Header string // empty: none is sent
-	Value  identity.Secret
+	Prefix string // before what Source yields
+	Source source
+	// PerCaller says that Source yields one for each caller, and nothing without.
+	PerCaller bool
+}
+
+// source yields what the upstream is shown on behalf of a caller, who may be nil.
+type source interface {
+	// Current returns what to show now. Errors wrap identity.ErrNoCredential, or are
+	// the context's.
+	Current(ctx context.Context, caller *identity.Delegation) (identity.Credential, error)
+	// Renew returns what to show instead of refused, which the upstream did not
+	// take; false when there is nothing else.
+	Renew(ctx context.Context, caller *identity.Delegation, refused identity.Credential) (identity.Credential, bool)
 }
 
 // Options configure an HTTP upstream.
@@ -97,8 +110,18 @@ func (h *HTTP) Close() error {
 }
 
 // Do carries x to the upstream and hands the answer to sink. Errors wrap
-// ErrTransport, ErrTooLarge, or are the sink's own or the context's.
+// ErrTransport, ErrTooLarge, identity.ErrNoCredential, or are the sink's own or the
+// context's.
 func (h *HTTP) Do(caller context.Context, x wire.Exchange, sink wire.Sink) error {
+	shown, err := h.credential(caller, x)
+	if err != nil {
+		return err
+	}
+	return h.carry(caller, x, sink, shown)
+}
+
+// carry is Do with what the upstream is shown.
+func (h *HTTP) carry(caller context.Context, x wire.Exchange, sink wire.Sink, shown identity.Credential) error {
 	// The caller's end stops the exchange, but not the reading of a stream's last
 	// bytes once the answer is complete: that would throw the connection away.
 	ctx, cancel := context.WithCancel(context.WithoutCancel(caller))
@@ -108,13 +131,7 @@ func (h *HTTP) Do(caller context.Context, x wire.Exchange, sink wire.Sink) error
 	// stream that stays open may be silent once it has begun.
 	idle := time.AfterFunc(h.opts.IdleTimeout, cancel)
 	defer idle.Stop()
-	// RoundTrip instead of a Client: a redirect would carry the service
-	// credential to wherever the upstream points.
-	transport := h.transport
-	if x.Long {
-		transport = h.streams
-	}
-	resp, err := transport.RoundTrip(h.request(ctx, x))
+	resp, err := h.roundTrip(ctx, x, shown)
 	if err != nil {
 		cancel()
 		return fmt.Errorf("%w: %w", ErrTransport, err)
@@ -140,6 +157,46 @@ func (h *HTTP) Do(caller context.Context, x wire.Exchange, sink wire.Sink) error
 	return err
 }
 
+// credential is what the upstream is shown for x.
+func (h *HTTP) credential(ctx context.Context, x wire.Exchange) (identity.Credential, error) {
+	if h.opts.Credential.Source == nil {
+		return identity.Credential{}, nil
+	}
+	c, err := h.opts.Credential.Source.Current(ctx, callerOf(x))
+	if err == nil && c.Empty() {
+		return c, identity.ErrNoCredential // as nobody, the upstream may let more pass
+	}
+	return c, err
+}
+
+// callerOf is nil where x is made for nobody.
+func callerOf(x wire.Exchange) *identity.Delegation {
+	caller, _ := x.Delegated.(*identity.Delegation)
+	return caller
+}
+
+// roundTrip sends x, once more with another credential where there is one and the
+// first is refused: it may have been replaced or withdrawn a moment ago. What was
+// refused for its credential has not been done.
+func (h *HTTP) roundTrip(ctx context.Context, x wire.Exchange, shown identity.Credential) (*http.Response, error) {
+	// RoundTrip instead of a Client: a redirect would carry the service
+	// credential to wherever the upstream points.
+	transport := h.transport
+	if x.Long {
+		transport = h.streams
+	}
+	resp, err := transport.RoundTrip(h.request(ctx, x, shown))
+	if err != nil || resp.StatusCode != http.StatusUnauthorized || h.opts.Credential.Source == nil {
+		return resp, err
+	}
+	next, ok := h.opts.Credential.Source.Renew(ctx, callerOf(x), shown)
+	if !ok {
+		return resp, nil
+	}
+	_ = resp.Body.Close()
+	return transport.RoundTrip(h.request(ctx, x, next))
+}
+
 // drain reads the end of a stream whose answer is complete, so that its
 // connection can be used again, but not for long: an upstream may keep it open.
 func drain(body io.ReadCloser, cancel context.CancelFunc) {
@@ -156,7 +213,7 @@ const (
 	drainBytes = 16 << 10
 )
 
-func (h *HTTP) request(ctx context.Context, x wire.Exchange) *http.Request {
+func (h *HTTP) request(ctx context.Context, x wire.Exchange, shown identity.Credential) *http.Request {
 	head := make(http.Header, 8)
 	set := func(name, value string) {
 		if value != "" {
@@ -173,7 +230,9 @@ func (h *HTTP) request(ctx context.Context, x wire.Exchange) *http.Request {
 	for _, p := range x.Params {
 		set(http.CanonicalHeaderKey(p.Name), cmp.Or(EncodeHeader(p.Value), emptyHeader))
 	}
-	set(http.CanonicalHeaderKey(h.opts.Credential.Header), h.opts.Credential.Value.Reveal())
+	if !shown.Empty() {
+		set(http.CanonicalHeaderKey(h.opts.Credential.Header), h.opts.Credential.Prefix+shown.Reveal())
+	}
 	req := &http.Request{Method: http.MethodPost, URL: h.url, Host: h.url.Host, Header: head, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}
 	switch x.Verb {
 	case wire.End:

@@ -78,6 +78,16 @@ func upstream(t *testing.T, o Options, h http.HandlerFunc) *HTTP {
 	return u
 }
 
+// kept is a credential of the operator's.
+func kept(t *testing.T, value string) *identity.Stored {
+	t.Helper()
+	s, err := identity.NewStored(identity.StoredOptions{Value: identity.NewSecret(value)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 func TestNewHTTP(t *testing.T) {
 	for _, bad := range []string{"", "localhost:80", "/mcp", "ftp://example.com", "http://", "http:///mcp", "http://[::1", "unix:///x"} {
 		if _, err := NewHTTP(Options{URL: bad}); err == nil {
@@ -101,7 +111,7 @@ func TestNewHTTP(t *testing.T) {
 
 // A request is what the exchange says, the credential, and nothing else.
 func TestRequest(t *testing.T) {
-	secret := Credential{Header: "x-api-key", Value: identity.NewSecret("service")}
+	secret := Credential{Header: "x-api-key", Source: kept(t, "service")}
 	for _, row := range []struct {
 		name   string
 		cred   Credential

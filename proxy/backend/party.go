@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"mcp-sidecar/proxy/identity"
 	"mcp-sidecar/proxy/wire"
 )
 
@@ -267,7 +268,8 @@ func (s *Stdio) retireLocked(c *child, why error, ours bool) {
 	if s.shared == c {
 		s.shared = nil
 	}
-	if !ours && !c.settled {
+	// A credential that is missing says nothing of the command.
+	if !ours && !c.settled && !errors.Is(why, identity.ErrNoCredential) {
 		s.noteFailure(c)
 	}
 	c.die(why)

@@ -38,6 +38,13 @@ func startProcess(o *StdioOptions) (*process, error) {
 		return nil, err
 	}
 	p := &process{cmd: o.command(), exited: make(chan struct{})}
+	if o.Credential != nil {
+		entry, err := o.Credential(context.Background())
+		if err != nil {
+			return nil, fmt.Errorf("%w: the child was not started: %w", ErrTransport, err)
+		}
+		p.cmd.Env = append(p.cmd.Env, entry)
+	}
 	stdin, stdout, stderr, err := p.pipes()
 	// Files of the system's own, so that no goroutine copies between us and them.
 	if err == nil {

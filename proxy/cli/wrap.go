@@ -173,8 +173,8 @@ func (f wrapFlags) replace(cfg *config.Config) error {
 		return nil
 	}
 	for name, u := range cfg.Upstreams {
-		if u.Credential.Kind == config.CredentialHeader { // of the url
-			cfg.Unused = append(cfg.Unused, u.Credential.File)
+		if u.Credential.Kind.InHeader() { // of the url
+			cfg.Unused = append(cfg.Unused, u.Credential)
 			u.Credential = config.Credential{}
 		}
 		u.URL, u.Command, u.AllowPlaintext = "", f.command, false

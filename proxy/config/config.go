@@ -94,9 +94,9 @@ type Config struct {
 	// that it needs no token: it could start the server itself. Only the command
 	// line sets it. False is the safe value.
 	Local bool `json:"-"`
-	// Unused are files with credentials that the command line has put out of use.
-	// No server may get to see them all the same. Nil means none.
-	Unused []string `json:"-"`
+	// Unused are credentials that the command line has put out of use. No server may
+	// get to see them all the same. Nil means none.
+	Unused []Credential `json:"-"`
 
 	origin *origin // where values come from; nil for a Config built in code
 }
@@ -215,24 +215,6 @@ type Upstream struct {
 	// AllowPlaintext permits the credential on plain http to a host that is not
 	// loopback. False refuses that.
 	AllowPlaintext bool `json:"allow_plaintext,omitempty" jsonschema:"Permits the credential on plain http to another host (an isolated network). Default: false."`
-}
-
-// Credential is the sidecar's own credential for an upstream. Use HeaderName and
-// HeaderPrefix, which know the defaults.
-type Credential struct {
-	// Kind is how the credential is shown. Zero is CredentialNone.
-	Kind CredentialKind `json:"kind,omitempty" jsonschema:"How the credential is shown. Default: none."`
-	// Header carries it. Empty means Authorization.
-	Header string `json:"header,omitempty" jsonschema:"Header that carries the credential. Default: Authorization."`
-	// Variable carries it in the environment of a command. Empty is refused with
-	// CredentialEnv.
-	Variable string `json:"variable,omitempty" jsonschema:"Variable of the command's environment that carries the credential, with kind env."`
-	// Prefix stands before the secret. Nil means "Bearer " in Authorization and
-	// nothing in another header.
-	Prefix *string `json:"prefix,omitempty" jsonschema:"Text before the secret. Default: Bearer and a space in Authorization, nothing in another header."`
-	// File names the file that holds the secret. Empty is refused unless Kind is
-	// CredentialNone.
-	File string `json:"file,omitempty" jsonschema:"File that holds the secret."`
 }
 
 // Policy names the source of the rules.
@@ -404,27 +386,5 @@ func Default() *Config {
 			ConcurrentCallsPerPrincipal: 64,
 			CallIdleTimeout:             defaultCallIdleTimeout,
 		},
-	}
-}
-
-// HeaderName is the header that carries the credential: Header, or Authorization
-// when that is empty.
-func (c Credential) HeaderName() string {
-	if c.Header == "" {
-		return "Authorization"
-	}
-	return c.Header
-}
-
-// HeaderPrefix is the text before the secret: Prefix, or its default when that
-// is nil.
-func (c Credential) HeaderPrefix() string {
-	switch {
-	case c.Prefix != nil:
-		return *c.Prefix
-	case isAuthorization(c.HeaderName()):
-		return "Bearer "
-	default:
-		return ""
 	}
 }

@@ -20,6 +20,7 @@ func (c *Config) checkUpstreams(k *checker) {
 			k.badKey(path, "must be at most 64 letters, digits, - and _")
 		}
 		c.Upstreams[name].check(k, path)
+		c.checkOwn(k, child(path, "credential"), c.Upstreams[name].Credential)
 	}
 }
 

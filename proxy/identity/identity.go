@@ -15,17 +15,24 @@ import (
 )
 
 // Secret is a text that must not be printed. Every way of formatting it yields
-// "[redacted]"; Reveal is the one way to its value.
-type Secret struct{ value string }
+// "[redacted]"; Reveal is the one way to its value. It stands behind a pointer
+// because package fmt calls no method of what an unexported field holds: it would
+// print the text, but it prints an address.
+type Secret struct{ value *string }
 
 // NewSecret wraps value.
-func NewSecret(value string) Secret { return Secret{value} }
+func NewSecret(value string) Secret { return Secret{&value} }
 
 // Reveal returns the value, for the one line that has to send or compare it.
-func (s Secret) Reveal() string { return s.value }
+func (s Secret) Reveal() string {
+	if s.value == nil {
+		return ""
+	}
+	return *s.value
+}
 
 // Empty says whether there is no value.
-func (s Secret) Empty() bool { return s.value == "" }
+func (s Secret) Empty() bool { return s.Reveal() == "" }
 
 const redacted = "[redacted]"
 

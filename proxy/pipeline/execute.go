@@ -11,6 +11,7 @@ import (
 
 	"mcp-sidecar/guards"
 	"mcp-sidecar/proxy/audit"
+	"mcp-sidecar/proxy/identity"
 	"mcp-sidecar/proxy/wire"
 )
 
@@ -53,6 +54,8 @@ func (p *Pipeline) ended(life context.Context, c *Call, err error) error {
 		return nil // whoever listened has gone, or may listen no longer
 	case err != nil && p.closing.Err() != nil:
 		return unavailable("shutdown", err)
+	case errors.Is(err, identity.ErrNoCredential):
+		return unavailable("credential", err)
 	case err != nil && life.Err() != nil:
 		return cancelled(err)
 	case err != nil && c.remembered:

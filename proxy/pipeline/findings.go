@@ -23,10 +23,10 @@ func (o *output) memberName(name string) {
 		if o.modes[gi] == guards.Off {
 			continue
 		}
-		found := g.Find(guards.Text{Value: name, Kind: guards.Metadata, Wrap: guards.WrapOff})
+		found := g.Find(guards.Text{Value: name, Kind: guards.Metadata, Wrap: guards.WrapOff, Own: o.own})
 		if len(found) > 0 {
 			public := "blocked: the answer holds a secret where it cannot be redacted"
-			if g.Name() != redacting {
+			if !redacts(g) {
 				public = "blocked: the answer holds suspicious text where it cannot be marked"
 			}
 			o.withhold(gi, found[0], found[0].Rule, public)
@@ -71,7 +71,7 @@ func (o *output) text(i int, t guards.Text) {
 // read shows the string at node i to every output guard. All of them read the
 // text as it came, so that their findings share one set of offsets.
 func (o *output) read(i int, t guards.Text) leaf {
-	t.Value = o.m.Text(i)
+	t.Value, t.Own = o.m.Text(i), o.own
 	l := leaf{node: i, text: t}
 	switch {
 	case t.Kind == guards.Binary:
@@ -111,7 +111,11 @@ func (o *output) settle(l *leaf) {
 			o.refuse(unredactable())
 			return
 		}
-		o.patches = append(o.patches, o.m.ReplaceText(l.node, t.Value))
+		patch := o.m.ReplaceText(l.node, t.Value)
+		o.patches = append(o.patches, patch)
+		if o.p.opts.Passive { // every other guard observes there
+			o.vital = append(o.vital, patch)
+		}
 	}
 	if (changed || enforced > 0) && !l.json && t.Kind == guards.Content {
 		o.inText = true

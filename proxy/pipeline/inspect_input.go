@@ -40,7 +40,10 @@ func (p *Pipeline) inspectInput(ctx context.Context, c *Call) error {
 // inspectTool asks whether a tool call is safe, and returns what has to change in it.
 func (p *Pipeline) inspectTool(ctx context.Context, c *Call) ([]wire.Patch, error) {
 	var missing bool
-	c.tool, missing = p.inventories.at(p.serverOf(c)).tool(ctx, c)
+	var err error
+	if c.tool, missing, err = p.inventories.at(p.serverOf(c)).tool(ctx, c); err != nil {
+		return nil, unavailable("credential", err)
+	}
 	if p.sessions.ended(c.Session) {
 		return nil, unknownSession() // the upstream has forgotten it
 	}

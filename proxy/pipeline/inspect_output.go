@@ -21,7 +21,7 @@ const ours = "mcp-sidecar/"
 // m is the response to c, a notification on c's stream, or a request that the
 // upstream starts; then c is the call of that request.
 func (p *Pipeline) inspectOutput(c *Call, m *wire.Message) ([]byte, error) {
-	o := &output{p: p, c: c, m: m, note: wire.Absent, tool: wire.Absent}
+	o := &output{p: p, c: c, m: m, own: p.ownCredentials(), note: wire.Absent, tool: wire.Absent}
 	o.sequence = o.first[:0]
 	for i, g := range p.opts.Output {
 		o.modes[i] = p.modeOf(g.Name(), c)
@@ -29,7 +29,10 @@ func (p *Pipeline) inspectOutput(c *Call, m *wire.Message) ([]byte, error) {
 	if err := o.inspect(); err != nil {
 		return nil, err
 	}
-	if p.opts.Passive || len(o.patches) == 0 {
+	if p.opts.Passive {
+		o.patches = o.vital
+	}
+	if len(o.patches) == 0 {
 		return m.Raw, nil
 	}
 	body, err := wire.Splice(m.Raw, o.patches)
@@ -37,6 +40,14 @@ func (p *Pipeline) inspectOutput(c *Call, m *wire.Message) ([]byte, error) {
 		return nil, failed(err)
 	}
 	return o.reconcile(body)
+}
+
+// ownCredentials are what no answer may echo.
+func (p *Pipeline) ownCredentials() []string {
+	if p.opts.Own == nil {
+		return nil
+	}
+	return p.opts.Own()
 }
 
 // maxGuards bounds the output guards of a pipeline.
@@ -47,18 +58,20 @@ type output struct {
 	p        *Pipeline
 	c        *Call
 	m        *wire.Message
+	own      []string // credentials that the answer may not echo
 	modes    [maxGuards]guards.Mode
 	patches  []wire.Patch
-	sequence []leaf  // texts that a reader may join, not settled yet
-	first    [1]leaf // room for the only one that most answers have
-	labels   []label // what enforcing guards found
-	ownMeta  int     // node of the result's _meta once meta has edited it; 0 before
-	inText   bool    // something was found or wrapped in text that a note can follow
-	note     int     // node of the content that a note may be added to, or Absent
-	tool     int     // node of the tool result in the message, or Absent
-	asks     bool    // the result asks for input
-	cached   bool    // the result says who may keep it (cacheScope)
-	err      error   // the first refusal
+	vital    []wire.Patch // those that are made where nothing else is changed
+	sequence []leaf       // texts that a reader may join, not settled yet
+	first    [1]leaf      // room for the only one that most answers have
+	labels   []label      // what enforcing guards found
+	ownMeta  int          // node of the result's _meta once meta has edited it; 0 before
+	inText   bool         // something was found or wrapped in text that a note can follow
+	note     int          // node of the content that a note may be added to, or Absent
+	tool     int          // node of the tool result in the message, or Absent
+	asks     bool         // the result asks for input
+	cached   bool         // the result says who may keep it (cacheScope)
+	err      error        // the first refusal
 }
 
 func (o *output) inspect() error {

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"mcp-sidecar/proxy/identity"
 	"mcp-sidecar/proxy/wire"
 )
 
@@ -112,30 +113,33 @@ func newInventory(fetch func(context.Context, *Call) (map[string]toolInfo, error
 // lacks it. The first call that asks lists the tools, inside its own session;
 // concurrent ones wait for it. A tool that is missing is looked for once more: an
 // upstream may offer it in this session only, or since a moment ago. A listing
-// that fails leaves the tool unknown.
-func (v *inventory) tool(ctx context.Context, c *Call) (info toolInfo, missing bool) {
+// that fails leaves the tool unknown. The error says that there is no credential to
+// list with: then there is none for the call either.
+func (v *inventory) tool(ctx context.Context, c *Call) (info toolInfo, missing bool, err error) {
 	for range maxListings {
 		v.mu.Lock()
 		if info, missing, ok := v.look(c); ok {
 			v.mu.Unlock()
-			return info, missing
+			return info, missing, nil
 		}
 		wait := v.pending
 		if wait == nil {
 			v.pending = make(chan struct{})
 			epoch := v.epoch
 			v.mu.Unlock()
-			v.list(ctx, c, epoch)
+			if err := v.list(ctx, c, epoch); errors.Is(err, identity.ErrNoCredential) {
+				return toolInfo{}, false, err
+			}
 			continue
 		}
 		v.mu.Unlock()
 		select {
 		case <-wait:
 		case <-ctx.Done():
-			return toolInfo{}, false
+			return toolInfo{}, false, nil
 		}
 	}
-	return toolInfo{}, false // the tools change faster than they can be listed
+	return toolInfo{}, false, nil // the tools change faster than they can be listed
 }
 
 // look answers from what is at hand, if that is good enough. A failure counts in
@@ -152,15 +156,16 @@ func (v *inventory) look(c *Call) (info toolInfo, missing, ok bool) {
 }
 
 // list fetches the definitions. Whoever waits is woken whatever happens.
-func (v *inventory) list(ctx context.Context, c *Call, epoch int) {
+func (v *inventory) list(ctx context.Context, c *Call, epoch int) (err error) {
 	var tools map[string]toolInfo
-	err := errors.New("listing did not return")
+	err = errors.New("listing did not return")
 	defer func() {
 		v.mu.Lock()
 		defer v.mu.Unlock()
 		close(v.pending)
 		v.pending = nil
 		switch {
+		case errors.Is(err, identity.ErrNoCredential): // says nothing of the tools
 		case err != nil:
 			v.failed, v.failedIn = v.now(), c.upstreamSession()
 		case v.epoch == epoch:
@@ -168,6 +173,7 @@ func (v *inventory) list(ctx context.Context, c *Call, epoch int) {
 		}
 	}()
 	tools, err = v.fetch(ctx, c)
+	return err
 }
 
 // set keeps definitions that came by in a client's own complete listing.

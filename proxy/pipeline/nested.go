@@ -70,7 +70,7 @@ func (o *output) readJSON(l *leaf) []literal {
 func (l *leaf) mark(all []guards.Output, inner []literal) {
 	for gi, g := range all {
 		here := func(i literal) bool { return i.by>>gi&1 != 0 }
-		if !l.json && l.text.Wrap == guards.WrapFlagged && g.Name() != redacting && slices.ContainsFunc(inner, here) {
+		if !l.json && l.text.Wrap == guards.WrapFlagged && !redacts(g) && slices.ContainsFunc(inner, here) {
 			l.text.Wrap = guards.WrapAlways
 		}
 	}
@@ -126,7 +126,7 @@ func (o *output) literals(l *leaf, json string, depth int) (string, []literal) {
 // inside inspects t, which stands at offset at inside l, and returns what it
 // becomes and which guards found something, one bit each.
 func (o *output) inside(l *leaf, t guards.Text, at, depth int) (value string, by uint8) {
-	t.Kind, t.Trusted, t.Source, t.Wrap = l.text.Kind, l.text.Trusted, l.text.Source, guards.WrapOff
+	t.Kind, t.Trusted, t.Source, t.Own, t.Wrap = l.text.Kind, l.text.Trusted, l.text.Source, o.own, guards.WrapOff
 	json := false
 	var inner []literal
 	if strings.IndexByte(t.Value, '\\') >= 0 && isSequence(t.Value) {

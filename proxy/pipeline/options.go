@@ -89,6 +89,9 @@ type Options struct {
 	// Token is the argument of a tool call that may carry the caller's token. Without
 	// a name there is none.
 	Token Property
+	// Own are the sidecar's credentials as they are now, which no answer may echo.
+	// Nil means that there are none.
+	Own func() []string
 	// Note writes the text that tells a reader what the guards found.
 	Note func(labels []string) string
 	// Compile prepares a JSON Schema. What it returns says whether a value fits; an

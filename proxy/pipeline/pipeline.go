@@ -166,8 +166,17 @@ func (p *Pipeline) release(c *Call) {
 	}
 }
 
-// modeOf says what becomes of guard's findings in c's tool.
+// modeOf says what becomes of guard's findings in c's tool. The sidecar's own
+// credentials are nobody's to read, whatever is configured: where the guard for all
+// secrets does not enforce, one for them alone does. Never both, since each would
+// cut by offsets into what the other has changed.
 func (p *Pipeline) modeOf(guard string, c *Call) guards.Mode {
+	if guard == ownCredential {
+		if p.modeOf(redacting, c) == guards.Enforce {
+			return guards.Off
+		}
+		return guards.Enforce
+	}
 	if m, ok := c.rule.Guards[guard]; ok {
 		return m
 	}

@@ -152,9 +152,14 @@ func runeStart(s string, i int) int {
 	return i
 }
 
-// redacting is the guard that takes away what it finds: no part of it may leave.
-// Others mark what they find, and can do so in the part that is at hand.
-const redacting = "secrets"
+// Guards that take away what they find: no part of it may leave. Others mark what
+// they find, and can do so in the part that is at hand.
+const (
+	redacting     = "secrets"
+	ownCredential = "credential" // see modeOf
+)
+
+func redacts(g guards.Output) bool { return g.Name() == redacting || g.Name() == ownCredential }
 
 // join looks for what is split over texts. A secret is put together again by
 // whoever wants it, so its parts are read as one word. An order is read by a model,
@@ -163,7 +168,7 @@ func (o *output) join(sent tail, all []leaf) {
 	for gi, g := range o.p.opts.Output {
 		switch {
 		case o.modes[gi] == guards.Off:
-		case g.Name() == redacting:
+		case redacts(g):
 			o.seams(gi, sent, all, "", reach)
 		default:
 			o.seams(gi, sent, all, "\n", phraseReach)
@@ -235,7 +240,7 @@ func (o *output) find(gi int, s *stretch) {
 		return
 	}
 	doubtful := func(p piece) bool { return p.leaf == nil || !p.leaf.text.Trusted }
-	t := guards.Text{Value: s.text.String(), Wrap: guards.WrapOff, Trusted: !slices.ContainsFunc(s.pieces, doubtful)}
+	t := guards.Text{Value: s.text.String(), Wrap: guards.WrapOff, Own: o.own, Trusted: !slices.ContainsFunc(s.pieces, doubtful)}
 	for _, f := range o.p.opts.Output[gi].Find(t) {
 		o.share(s, gi, f)
 	}
@@ -245,7 +250,7 @@ func (o *output) find(gi int, s *stretch) {
 func (o *output) share(s *stretch, gi int, f guards.Finding) {
 	parts := s.parts(f)
 	first, cut := parts[0], s.cutLeft && f.Start == 0 || s.cutRight && f.End == s.text.Len()
-	secret := o.p.opts.Output[gi].Name() == redacting
+	secret := redacts(o.p.opts.Output[gi])
 	switch {
 	case len(parts) == 1 && (first.at == 0 || cut || first.leaf.overlaps(gi, first.local(f))):
 		return // nothing that stands in front of the text has a part in it

@@ -105,18 +105,12 @@ func (s *Sidecar) openAudit() error {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	s.parts.auditFile = file
-	o := audit.Options{Redact: redact, SyncAll: s.cfg.Audit.Sync == config.SyncAlways}
+	o := audit.Options{Redact: s.redact, SyncAll: s.cfg.Audit.Sync == config.SyncAlways}
 	if s.cfg.Audit.Stderr {
 		o.Copy = s.opts.Stderr
 	}
 	s.audit, err = audit.Open(s.parts.auditFile, o)
 	return err
-}
-
-// redact removes secrets from texts for the audit file and for logs.
-func redact(text string) string {
-	clean, _ := secrets.Redact(text)
-	return clean
 }
 
 // inputGuards are in the order in which they run; the one that may ask the DNS

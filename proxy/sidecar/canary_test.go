@@ -161,6 +161,13 @@ func (r *rig) checkCanaries() {
 			r.t.Errorf("%s holds %d slices of the token of %q", where, n, name)
 		}
 	}
+	for _, secret := range r.own {
+		for where, n := range r.leaks(secret) {
+			if where != "an upstream" {
+				r.t.Errorf("%s holds %d slices of a secret of the sidecar's own", where, n)
+			}
+		}
+	}
 }
 
 // leaked counts the slices of token that occur in text: raw, in Base64 at any

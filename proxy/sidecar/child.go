@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"os/exec"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 
@@ -25,16 +23,20 @@ func (s *Sidecar) buildChild(name string, u config.Upstream) (upstream, error) {
 		return nil, err
 	}
 	var key keyLines
-	processes, err := backend.NewStdio(backend.StdioOptions{
+	o := backend.StdioOptions{
 		Command: u.Command, Env: env, Shared: u.Shared,
 		MaxResult: int(s.cfg.Limits.Result), IdleTimeout: time.Duration(s.cfg.Limits.CallIdleTimeout),
 		Stderr: func(line string) {
 			if !key.hold(line) {
-				_, _ = fmt.Fprintf(s.opts.Stderr, "[%s] %s\n", name, s.scrub(line))
+				_, _ = fmt.Fprintf(s.opts.Stderr, "[%s] %s\n", name, s.redact(line))
 			}
 		},
 		Log: s.log.With("upstream", name),
-	})
+	}
+	if u.Credential.Kind == config.CredentialEnv {
+		o.Credential = asVariable(u.Credential.Variable, s.stored[name])
+	}
+	processes, err := backend.NewStdio(o)
 	if err != nil {
 		return nil, fmt.Errorf("upstreams.%s: %w", name, err)
 	}
@@ -59,23 +61,14 @@ func (c *child) Do(ctx context.Context, x wire.Exchange, sink wire.Sink) error {
 	return err
 }
 
-// childEnv is the whole environment of a child. Nothing of the sidecar's own
-// credentials is in it, except the one that is meant for it.
+// childEnv is the environment of a child but for its credential. Nothing of the
+// sidecar's own credentials is in it.
 func (s *Sidecar) childEnv(name string, u config.Upstream) ([]string, error) {
 	var env []string
-	own := ""
-	if u.Credential.Kind == config.CredentialEnv {
-		secret, err := s.readSecret(u.Credential.File)
-		if err != nil {
-			return nil, err
-		}
-		own = u.Credential.Variable
-		env = append(env, own+"="+secret)
-	}
 	if u.EnvAllow == nil && s.cfg.Local {
 		// Whoever starts a server through us has put its settings and keys here.
 		for _, entry := range os.Environ() {
-			if variable, value, _ := strings.Cut(entry, "="); variable != own && !config.IsOwnVariable(variable) && !s.holdsSecret(value) {
+			if variable, value, _ := strings.Cut(entry, "="); variable != u.Credential.Variable && variable != u.Credential.ValueEnv && !config.IsOwnVariable(variable) && !s.own.holds(value) {
 				env = append(env, entry)
 			}
 		}
@@ -83,7 +76,7 @@ func (s *Sidecar) childEnv(name string, u config.Upstream) ([]string, error) {
 	}
 	for _, variable := range u.EnvAllow {
 		value, set := os.LookupEnv(variable)
-		if s.holdsSecret(value) {
+		if s.own.holds(value) {
 			return nil, fmt.Errorf("%w: upstreams.%s.env_allow: %s holds a credential of the sidecar's own", ErrConfig, name, variable)
 		}
 		if set {
@@ -91,30 +84,6 @@ func (s *Sidecar) childEnv(name string, u config.Upstream) ([]string, error) {
 		}
 	}
 	return env, nil
-}
-
-// shortestSecret is the length below which a credential is too short to be told
-// from ordinary words, in bytes.
-const shortestSecret = 8
-
-// holdsSecret says whether text contains a credential that the sidecar has read.
-func (s *Sidecar) holdsSecret(text string) bool {
-	for _, secret := range s.secrets {
-		if text == secret || len(secret) >= shortestSecret && strings.Contains(text, secret) {
-			return true
-		}
-	}
-	return false
-}
-
-// scrub removes secrets from what a child says, those that it was given included.
-func (s *Sidecar) scrub(text string) string {
-	for _, secret := range s.secrets {
-		if len(secret) >= shortestSecret {
-			text = strings.ReplaceAll(text, secret, "[REDACTED:credential]")
-		}
-	}
-	return redact(text)
 }
 
 // keyLines finds the lines of a private key in PEM behind the first, which alone can
@@ -144,57 +113,4 @@ func (k *keyLines) hold(line string) bool {
 	}
 	k.left = 0
 	return false
-}
-
-// learnSecrets reads every credential once, so that none is handed to a child or
-// printed by one, whichever part of the sidecar it belongs to.
-func (s *Sidecar) learnSecrets() error {
-	if s.opts.TokenFile != "" {
-		if _, err := oneLine(s.opts.TokenFile); err != nil {
-			return fmt.Errorf("%w: the caller's token: %w", ErrConfig, err)
-		}
-	}
-	if token := s.callerToken(); token != "" {
-		s.secrets = append(s.secrets, token)
-	}
-	for _, file := range s.secretFiles() {
-		secret, err := s.readSecret(file)
-		if err != nil {
-			return err
-		}
-		s.secrets = append(s.secrets, secret)
-	}
-	return s.refusePassthrough()
-}
-
-// refusePassthrough refuses a credential for a server that is the caller's own: by
-// it the caller's token would travel on after all.
-func (s *Sidecar) refusePassthrough() error {
-	token := s.callerToken()
-	for _, name := range slices.Sorted(maps.Keys(s.cfg.Upstreams)) {
-		file := s.cfg.Upstreams[name].Credential.File
-		if token == "" || file == "" {
-			continue
-		}
-		switch secret, err := s.readSecret(file); {
-		case err != nil:
-			return err
-		case secret == token:
-			return fmt.Errorf("%w: upstreams.%s.credential: is the caller's own token; the server needs one of the sidecar's", ErrConfig, name)
-		}
-	}
-	return nil
-}
-
-func (s *Sidecar) secretFiles() []string {
-	files := append(slices.Clone(s.cfg.Unused), s.cfg.SealKeyFile)
-	if s.cfg.Auth != nil {
-		for _, i := range s.cfg.Auth.Introspection {
-			files = append(files, i.ClientSecretFile)
-		}
-	}
-	for _, u := range s.cfg.Upstreams {
-		files = append(files, u.Credential.File)
-	}
-	return slices.DeleteFunc(files, func(name string) bool { return name == "" })
 }

@@ -166,7 +166,7 @@ func (a *answered) ask(s *Sidecar, e *endpoint) bool {
 	if text := fmt.Sprint(err); text != a.said {
 		a.said = text
 		if err != nil {
-			s.log.Warn("not ready: the upstream has not answered", "upstream", e.name, "error", redact(text))
+			s.log.Warn("not ready: the upstream has not answered", "upstream", e.name, "error", s.redact(text))
 		}
 	}
 	return a.yes

@@ -18,7 +18,6 @@ import (
 	"mcp-sidecar/proxy/backend"
 	"mcp-sidecar/proxy/config"
 	"mcp-sidecar/proxy/front"
-	"mcp-sidecar/proxy/identity"
 	"mcp-sidecar/proxy/pipeline"
 	"mcp-sidecar/proxy/wire"
 )
@@ -87,11 +86,7 @@ func (s *Sidecar) buildBackend(name string, u config.Upstream) (upstream, error)
 	}
 	o := backend.Options{URL: u.URL, MaxResult: int(s.cfg.Limits.Result), IdleTimeout: time.Duration(s.cfg.Limits.CallIdleTimeout)}
 	if u.Credential.Kind == config.CredentialHeader {
-		secret, err := s.readSecret(u.Credential.File)
-		if err != nil {
-			return nil, err
-		}
-		o.Credential = backend.Credential{Header: u.Credential.HeaderName(), Value: identity.NewSecret(u.Credential.HeaderPrefix() + secret)}
+		o.Credential = backend.Credential{Header: u.Credential.HeaderName(), Prefix: u.Credential.HeaderPrefix(), Source: s.stored[name]}
 	}
 	h, err := backend.NewHTTP(o)
 	if err != nil {
@@ -127,7 +122,8 @@ func (s *Sidecar) pipelineOptions(e *endpoint, sh shared) pipeline.Options {
 		Token:         s.tokenArgument(),
 		Note:          injection.Note,
 		Compile:       compileSchema,
-		Redact:        redact,
+		Own:           s.own.list,
+		Redact:        s.redact,
 		Log:           s.log.With("upstream", e.name),
 		Now:           s.opts.Now,
 		After:         s.opts.After,
@@ -245,7 +241,9 @@ func (s *Sidecar) passive(tools map[string]config.Tool) bool {
 
 // outputGuards are in the order in which they run: what is redacted is not
 // wrapped again.
-func outputGuards() []guards.Output { return []guards.Output{secrets.New(), injection.New()} }
+func outputGuards() []guards.Output {
+	return []guards.Output{secrets.OwnGuard{}, secrets.New(), injection.New()}
+}
 
 // closeEndpoints ends the calls of every pipeline at the same time, then what they
 // were made over, at the same time too.

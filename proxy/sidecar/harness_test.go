@@ -34,6 +34,9 @@ var bothRevisions = []string{modern, legacy}
 // service is what the sidecar shows to the upstream in these tests.
 const service = "service-credential-of-the-sidecar"
 
+// introspectionSecret is what the sidecar shows to the issuer.
+const introspectionSecret = "iN7+sP3/Q9rX2vK8="
+
 // clock stands still until a test moves it.
 type clock struct {
 	mu  sync.Mutex
@@ -55,11 +58,13 @@ func (c *clock) advance(d time.Duration) {
 // setup says in what a rig differs from the demo. Its zero value is the demo
 // with a booby-trapped upstream.
 type setup struct {
-	upstream   http.HandlerFunc // what answers anything but the inventory; nil is a trap
-	inventory  string           // JSON array of tools; empty makes tools/list a trap too
-	resources  string           // members of the result of a list of resources or templates that the sidecar asks for
-	others     map[string]setup // further servers by name, of which upstream, inventory and resources count
-	introspect http.HandlerFunc // instead of the demo issuer
+	upstream   http.HandlerFunc  // what answers anything but the inventory; nil is a trap
+	inventory  string            // JSON array of tools; empty makes tools/list a trap too
+	resources  string            // members of the result of a list of resources or templates that the sidecar asks for
+	credential string            // YAML of what docs is shown; empty is a header from service.token
+	files      map[string]string // further files beside the configuration
+	others     map[string]setup  // further servers by name, of which upstream, inventory, resources and credential count
+	introspect http.HandlerFunc  // instead of the demo issuer
 	issuer     func(*issuer.Config)
 	policy     string // instead of demoPolicy
 	tools      string // YAML below "tools:", instead of demoTools
@@ -127,13 +132,15 @@ type rig struct {
 	base      string                   // of the listener
 	public    string                   // what clients call it
 	issuerURL string
+	dir       string // of the configuration
 	auditLog  string
 	stderr    *buffer
 	answers   *buffer // everything that clients received
 	cancel    context.CancelFunc
 	done      chan error
 	tokens    map[string]string
-	read      int // bytes of the audit file that records has returned
+	own       []string // secrets of the sidecar's own, which show nowhere but where they belong
+	read      int      // bytes of the audit file that records has returned
 	http      *http.Client
 }
 
@@ -232,18 +239,17 @@ func (r *rig) stop() {
 func (r *rig) config(s setup) *config.Config {
 	t := r.t
 	t.Helper()
-	dir := t.TempDir()
-	write := func(name, text string) {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+	r.dir = t.TempDir()
+	r.write("service.token", service+"\n")
+	r.write("introspection.secret", introspectionSecret+"\n")
+	for name, text := range s.files {
+		r.write(name, text)
 	}
-	write("service.token", service+"\n")
-	write("introspection.secret", "introspection+secret/=\n")
+	r.own = append(r.own, service, introspectionSecret)
 	if s.policy == "" {
 		s.policy = demoPolicy
 	}
-	write("policy.csv", s.policy)
+	r.write("policy.csv", s.policy)
 	if s.tools == "" {
 		s.tools = demoTools
 	}
@@ -255,7 +261,11 @@ func (r *rig) config(s setup) *config.Config {
 	}
 	upstreams := ""
 	for name, up := range r.ups {
-		upstreams += fmt.Sprintf("  %s: { url: %q, credential: { kind: header, file: service.token } }\n", name, up.url())
+		credential := s.credential
+		if name != "docs" {
+			credential = s.others[name].credential
+		}
+		upstreams += fmt.Sprintf("  %s: { url: %q, credential: %s }\n", name, up.url(), strings.ReplaceAll(cmp.Or(credential, "{ kind: header, file: service.token }"), "$DIR", r.dir))
 	}
 	text := fmt.Sprintf(`version: 1
 preset: %s
@@ -264,7 +274,7 @@ upstreams:
 %s
 state_dir: %q
 %s
-`, s.preset, upstreams, dir, s.extra)
+`, s.preset, upstreams, r.dir, s.extra)
 	if !s.open {
 		text += fmt.Sprintf(`
 auth:
@@ -273,7 +283,7 @@ auth:
 policy: { file: policy.csv }
 tools:%s`, r.startIssuer(s), r.issuerURL+"/introspect", s.tools)
 	}
-	cfg, err := config.Parse(filepath.Join(dir, "sidecar.yaml"), []byte(text))
+	cfg, err := config.Parse(filepath.Join(r.dir, "sidecar.yaml"), []byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -293,15 +303,28 @@ tools:%s`, r.startIssuer(s), r.issuerURL+"/introspect", s.tools)
 	if problems := cfg.Validate(); len(problems) > 0 {
 		t.Fatal(problems)
 	}
-	r.auditLog = filepath.Join(dir, "audit.jsonl")
+	r.auditLog = filepath.Join(r.dir, "audit.jsonl")
 	return cfg
 }
 
-// startIssuer serves the demo issuer, or what takes its place, and returns its name.
+// write replaces a file beside the configuration, at once, as a secret store does.
+func (r *rig) write(name, text string) {
+	r.t.Helper()
+	file := filepath.Join(r.dir, name)
+	if err := os.WriteFile(file+".new", []byte(text), 0o700); err != nil {
+		r.t.Fatal(err)
+	}
+	if err := os.Rename(file+".new", file); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// startIssuer serves the demo issuer, or introspect in its place, and returns
+// its name.
 func (r *rig) startIssuer(s setup) string {
 	server := httptest.NewUnstartedServer(nil)
 	name := "http://" + server.Listener.Addr().String()
-	c := issuer.Config{URL: name, ClientID: "mcp-sidecar", ClientSecret: "introspection+secret/=", Now: r.clock.Now}
+	c := issuer.Config{URL: name, ClientID: "mcp-sidecar", ClientSecret: introspectionSecret, Now: r.clock.Now}
 	if s.issuer != nil {
 		s.issuer(&c)
 	}

@@ -25,7 +25,7 @@ func (s *Sidecar) buildMerged(sh shared) error {
 		Entries:   s.cfg.Limits.Tools,
 		EntrySize: int(s.cfg.Limits.ToolDefinition),
 		LookAlike: config.LookAlike,
-		Redact:    redact,
+		Redact:    s.redact,
 		Log:       s.log,
 		Now:       s.opts.Now,
 	}

@@ -79,7 +79,7 @@ func (s *Sidecar) callerToken() string {
 	if s.opts.TokenFile == "" {
 		return s.opts.Token.Reveal()
 	}
-	token, err := oneLine(s.opts.TokenFile)
+	token, err := identity.ReadSecretFile(s.opts.TokenFile)
 	if err != nil {
 		s.log.Warn("the caller's token cannot be read", "error", err)
 	}

@@ -9,8 +9,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -59,8 +57,9 @@ type Sidecar struct {
 	audit     *audit.Writer
 	endpoints []*endpoint // by name
 	parts     parts
-	secrets   []string            // every credential that was read
-	verifiers *identity.Verifiers // nil where everybody is anonymous
+	own       ownSecrets
+	stored    map[string]*identity.Stored // what servers are shown, by server
+	verifiers *identity.Verifiers         // nil where everybody is anonymous
 
 	certificates *certificates // nil without TLS
 	listener     *listener     // of the MCP endpoints; nil before Listen
@@ -130,23 +129,9 @@ func (s *Sidecar) closeParts() error {
 
 // readSecret reads a credential from a file that the configuration names.
 func (s *Sidecar) readSecret(name string) (string, error) {
-	secret, err := oneLine(s.cfg.Resolve(name))
+	secret, err := identity.ReadSecretFile(s.cfg.Resolve(name))
 	if err != nil {
 		return "", fmt.Errorf("%w: secret file: %w", ErrConfig, err)
 	}
 	return secret, nil
-}
-
-// oneLine reads a file that holds one line. White space around it is dropped:
-// editors add a line break that no server expects.
-func oneLine(name string) (string, error) {
-	b, err := os.ReadFile(name)
-	if err != nil {
-		return "", err
-	}
-	line := strings.TrimSpace(string(b))
-	if line == "" || strings.ContainsAny(line, "\r\n\x00") {
-		return "", fmt.Errorf("%s must hold one line", name)
-	}
-	return line, nil
 }

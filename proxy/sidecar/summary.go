@@ -112,7 +112,7 @@ func (s *Sidecar) address(u config.Upstream) string {
 	if u.Command == nil {
 		return u.URL
 	}
-	return s.scrub(fmt.Sprintf("%q", u.Command))
+	return s.redact(fmt.Sprintf("%q", u.Command))
 }
 
 func credential(u config.Upstream) string {

@@ -56,6 +56,12 @@ const (
 // Header is one Mcp-Param-* header, its value decoded.
 type Header struct{ Name, Value string }
 
+// Delegated stands for the caller of an exchange towards upstreams that are shown a
+// credential issued for each caller. It yields nothing here: the way to such an
+// upstream trades it for what an authorization server has issued. No type that
+// holds what a client presented has this method.
+type Delegated interface{ Delegated() }
+
 // Exchange is everything that travels to an upstream. It is built from nothing
 // for each message: there is no field that could hold a client's credential,
 // so none can be passed through by mistake.
@@ -77,6 +83,9 @@ type Exchange struct {
 	// Owner tells principals apart for upstreams that keep a process for each. It
 	// is a key of this process and never leaves it.
 	Owner string
+	// Delegated is for upstreams whose credential is issued for each caller. Nil
+	// where there is none, or nobody who was verified.
+	Delegated Delegated
 	// Server says to which of several servers the message goes, where the upstream
 	// is several: to the one that was decided about. It never leaves the process.
 	Server string

@@ -1,0 +1,60 @@
+package config
+
+import "slices"
+
+// Credential is the sidecar's own credential for an upstream. Use HeaderName and
+// HeaderPrefix, which know the defaults.
+type Credential struct {
+	// Kind is how the credential is shown. Zero is CredentialNone.
+	Kind CredentialKind `json:"kind,omitempty" jsonschema:"How the credential is shown. Default: none."`
+	// Header carries it. Empty means Authorization.
+	Header string `json:"header,omitempty" jsonschema:"Header that carries the credential. Default: Authorization."`
+	// Variable carries it in the environment of a command. Empty is refused with
+	// CredentialEnv.
+	Variable string `json:"variable,omitempty" jsonschema:"Variable of the command's environment that carries the credential, with kind env."`
+	// Prefix stands before the secret. Nil means "Bearer " in Authorization and
+	// nothing in another header.
+	Prefix *string `json:"prefix,omitempty" jsonschema:"Text before the secret. Default: Bearer and a space in Authorization, nothing in another header."`
+	// File names the file that holds the secret. One of File, ValueEnv and Exec is
+	// needed where the secret is the operator's own.
+	File string `json:"file,omitempty" jsonschema:"File that holds the secret in one line. Read again when it changes. Either this, value_env or exec."`
+	// ValueEnv names the variable of the sidecar's environment that holds the secret.
+	ValueEnv string `json:"value_env,omitempty" jsonschema:"Variable of the sidecar's own environment that holds the secret. No server gets it."`
+	// Exec is the program, with its arguments, that prints the secret. No shell reads
+	// them.
+	Exec []string `json:"exec,omitempty" jsonschema:"Program and arguments that print the secret in one line; no shell reads them. Run when it is needed, and again when the server refuses it or it is older than max_age."`
+	// MaxAge is how long what Exec printed may be used. Zero means until the server
+	// refuses it.
+	MaxAge Duration `json:"max_age,omitempty" jsonschema:"How long what exec printed may be used. Default: until the server refuses it."`
+}
+
+// HeaderName is the header that carries the credential: Header, or Authorization
+// when that is empty.
+func (c Credential) HeaderName() string {
+	if c.Header == "" {
+		return "Authorization"
+	}
+	return c.Header
+}
+
+// HeaderPrefix is the text before the secret: Prefix, or its default when that
+// is nil.
+func (c Credential) HeaderPrefix() string {
+	switch {
+	case c.Prefix != nil:
+		return *c.Prefix
+	case isAuthorization(c.HeaderName()):
+		return "Bearer "
+	default:
+		return ""
+	}
+}
+
+// InHeader says whether the credential travels in a header, which is for servers
+// that have a URL.
+func (k CredentialKind) InHeader() bool { return k == CredentialHeader }
+
+// kept says whether the secret is one that the operator keeps.
+func (k CredentialKind) kept() bool {
+	return slices.Contains([]CredentialKind{CredentialHeader, CredentialEnv}, k)
+}

@@ -1,0 +1,170 @@
+package config
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// credentialKey is a key of a credential, and the kinds that it is for.
+type credentialKey struct {
+	key   string
+	given func(Credential) bool
+	of    func(CredentialKind) bool
+}
+
+func only(kinds ...CredentialKind) func(CredentialKind) bool {
+	return func(k CredentialKind) bool { return slices.Contains(kinds, k) }
+}
+
+var credentialKeys = []credentialKey{
+	{"header", func(c Credential) bool { return c.Header != "" }, CredentialKind.InHeader},
+	{"prefix", func(c Credential) bool { return c.Prefix != nil }, CredentialKind.InHeader},
+	{"variable", func(c Credential) bool { return c.Variable != "" }, only(CredentialEnv)},
+	{"file", func(c Credential) bool { return c.File != "" }, CredentialKind.kept},
+	{"value_env", func(c Credential) bool { return c.ValueEnv != "" }, CredentialKind.kept},
+	{"exec", func(c Credential) bool { return c.Exec != nil }, CredentialKind.kept},
+	{"max_age", func(c Credential) bool { return c.MaxAge != 0 }, CredentialKind.kept},
+}
+
+// kinds names those that the key is for.
+func (f credentialKey) kinds() string {
+	var names []string
+	for i, name := range credentialNames {
+		if f.of(CredentialKind(i)) {
+			names = append(names, name)
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+func (c Credential) check(k *checker, path string, up Upstream) {
+	checkEnum(k, child(path, "kind"), credentialNames, c.Kind)
+	var given []string
+	for _, f := range credentialKeys {
+		if !f.given(c) {
+			continue
+		}
+		given = append(given, f.key)
+		if c.Kind != CredentialNone && !f.of(c.Kind) {
+			k.badKey(child(path, f.key), "is for kind %s", f.kinds())
+		}
+	}
+	switch {
+	case c.Kind == CredentialNone && given != nil:
+		k.lacks(child(path, "kind"), "must be given with %s", strings.Join(given, ", "))
+	case c.Kind.InHeader() && up.Command != nil:
+		k.bad(child(path, "kind"), "must be env: a command is sent no headers")
+	case c.Kind == CredentialEnv && up.URL != "":
+		k.bad(child(path, "kind"), "must be header: env is for command")
+	}
+	if c.Kind.InHeader() {
+		c.checkHeader(k, path)
+	}
+	if c.Kind == CredentialEnv {
+		c.checkVariable(k, path)
+	}
+	if c.Kind.kept() {
+		c.checkKept(k, path)
+	}
+}
+
+// minCredentialAge bounds max_age from below: a shorter one would run the command
+// for every call.
+const minCredentialAge = Duration(5 * time.Second)
+
+// checkKept checks where the operator keeps the secret: in one place.
+func (c Credential) checkKept(k *checker, path string) {
+	places := 0
+	for _, there := range []bool{c.File != "", c.ValueEnv != "", c.Exec != nil} {
+		if there {
+			places++
+		}
+	}
+	if places != 1 {
+		k.lacks(path, "needs exactly one of file, value_env and exec with kind %s", c.Kind)
+	}
+	k.file(child(path, "file"), c.File)
+	variable := child(path, "value_env")
+	switch {
+	case c.ValueEnv == "":
+	case !variableName.MatchString(c.ValueEnv):
+		k.bad(variable, "must be the name of a variable")
+	case isCallersVariable(c.ValueEnv):
+		k.bad(variable, "holds the caller's token, which is never shown to a server")
+	}
+	checkProgram(k, child(path, "exec"), c.Exec)
+	age := child(path, "max_age")
+	switch {
+	case c.MaxAge == 0:
+	case c.Exec == nil:
+		k.badKey(age, "is for exec")
+	case c.MaxAge < minCredentialAge:
+		k.bad(age, "must be at least %v", minCredentialAge)
+	}
+}
+
+// checkProgram checks a program and its arguments; nil is none.
+func checkProgram(k *checker, path string, argv []string) {
+	if argv != nil && (len(argv) == 0 || argv[0] == "") {
+		k.bad(path, "must begin with the program to start")
+	}
+	for i, arg := range argv {
+		// A command line ends at NUL; only Go code can set one.
+		k.unless(!strings.ContainsRune(arg, 0), item(path, i), "must not hold NUL")
+	}
+}
+
+func (c Credential) checkHeader(k *checker, path string) {
+	header := child(path, "header")
+	switch {
+	case !headerToken.MatchString(c.HeaderName()):
+		k.bad(header, "is not a header name (RFC 9110 section 5.6.2)")
+	case isOwnHeader(c.HeaderName()):
+		k.bad(header, "is set by the connection or by MCP and cannot carry a credential")
+	}
+	k.unless(c.HeaderPrefix() == "" || clientID.MatchString(c.HeaderPrefix()), child(path, "prefix"), "must be printable ASCII")
+}
+
+func (c Credential) checkVariable(k *checker, path string) {
+	variable := child(path, "variable")
+	switch {
+	case c.Variable == "":
+		k.lacks(variable, "is required with kind env")
+	case !variableName.MatchString(c.Variable):
+		k.bad(variable, "must be the name of a variable")
+	case IsOwnVariable(c.Variable):
+		k.bad(variable, "must not be a setting of the sidecar")
+	}
+}
+
+// checkOwn refuses an upstream's credential that is kept where another secret is:
+// the upstream could do with it what the other one is for.
+func (c *Config) checkOwn(k *checker, path string, shown Credential) {
+	if shown.File == "" {
+		return
+	}
+	for _, other := range c.otherSecrets() {
+		if other.file != "" && filepath.Clean(other.file) == filepath.Clean(shown.File) {
+			k.bad(child(path, "file"), "is %s too, which no server must be shown", other.path)
+		}
+	}
+}
+
+// otherSecret is a file with a secret that is not for upstreams.
+type otherSecret struct{ path, file string }
+
+func (c *Config) otherSecrets() []otherSecret {
+	all := []otherSecret{{"seal_key_file", c.SealKeyFile}}
+	if c.TLS != nil {
+		all = append(all, otherSecret{"tls.key_file", c.TLS.KeyFile})
+	}
+	if c.Auth != nil {
+		for i, in := range c.Auth.Introspection {
+			all = append(all, otherSecret{fmt.Sprintf("auth.introspection[%d].client_secret_file", i), in.ClientSecretFile})
+		}
+	}
+	return all
+}

@@ -1,0 +1,68 @@
+package identity
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+)
+
+// ErrNoCredential says that there is no credential that an upstream could be
+// shown: it could not be read, or nobody issues one. The call must be refused.
+var ErrNoCredential = errors.New("the credential for the upstream is not available")
+
+// Credential is what the sidecar shows to an upstream: a secret that its operator
+// keeps, or a token that an authorization server has issued to it. It is no
+// [Secret], the type of what clients present, and neither converts to the other:
+// a client's token cannot take its place. It prints as "[redacted]".
+type Credential struct{ shown *string }
+
+func newCredential(value string) Credential { return Credential{shown: &value} }
+
+// Reveal returns the value, for the one line that has to send it.
+func (c Credential) Reveal() string {
+	if c.shown == nil {
+		return ""
+	}
+	return *c.shown
+}
+
+// Empty says whether there is no value.
+func (c Credential) Empty() bool { return c.Reveal() == "" }
+
+// Same says whether both have the same value.
+func (c Credential) Same(other Credential) bool { return c.Reveal() == other.Reveal() }
+
+func (c Credential) String() string               { return redacted }
+func (c Credential) GoString() string             { return redacted }
+func (c Credential) LogValue() slog.Value         { return slog.StringValue(redacted) }
+func (c Credential) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+
+var (
+	_ fmt.Stringer   = Credential{}
+	_ slog.LogValuer = Credential{}
+)
+
+// Delegation stands for a caller towards upstreams that are shown a credential
+// issued for each caller. It travels with an exchange (wire.Delegated) and nothing
+// can be read from it: what it was made from is for an [Exchanger] alone, which
+// shows it to nobody but its token endpoint.
+type Delegation struct {
+	caller  Principal
+	subject Secret
+}
+
+// NewDelegation returns what stands for caller, who was verified by presented.
+func NewDelegation(caller Principal, presented Secret) *Delegation {
+	return &Delegation{caller: caller, subject: presented}
+}
+
+// Caller is who it stands for; nobody where d is nil.
+func (d *Delegation) Caller() (Principal, bool) {
+	if d == nil {
+		return Principal{}, false
+	}
+	return d.caller, true
+}
+
+// Delegated marks what may travel in an exchange.
+func (*Delegation) Delegated() {}

@@ -1,0 +1,169 @@
+package sidecar
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"mcp-sidecar/guards/secrets"
+	"mcp-sidecar/proxy/config"
+	"mcp-sidecar/proxy/identity"
+)
+
+// ownSecrets are the credentials that the sidecar has read, so that none of them
+// is handed to a child, echoed by a server or written to a log, whichever part of
+// the sidecar it belongs to.
+type ownSecrets struct {
+	mu  sync.Mutex
+	of  map[string][]string // by what it is for, the newest last
+	all atomic.Pointer[[]string]
+}
+
+// remembered is how many values of one secret are kept out of sight. An answer
+// under way may hold the one before.
+const remembered = 3
+
+// learn notes a value of the secret called name.
+func (o *ownSecrets) learn(name, value string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	known := o.of[name]
+	if value == "" || slices.Contains(known, value) {
+		return
+	}
+	if o.of == nil {
+		o.of = map[string][]string{}
+	}
+	o.of[name] = append(known[max(0, len(known)-remembered+1):len(known):len(known)], value)
+	var all []string
+	for _, name := range slices.Sorted(maps.Keys(o.of)) {
+		all = append(all, o.of[name]...)
+	}
+	o.all.Store(&all)
+}
+
+// list returns them as they are now.
+func (o *ownSecrets) list() []string {
+	if all := o.all.Load(); all != nil {
+		return *all
+	}
+	return nil
+}
+
+// holds says whether text contains one of them. A short one must be the whole of
+// it: as a part it could be an ordinary word.
+func (o *ownSecrets) holds(text string) bool {
+	return slices.ContainsFunc(o.list(), func(secret string) bool {
+		return text == secret || len(secret) >= secrets.ShortestOwn && strings.Contains(text, secret)
+	})
+}
+
+// redact removes secrets from texts for the audit file and for logs, the sidecar's
+// own included.
+func (s *Sidecar) redact(text string) string {
+	clean, _ := secrets.Redact(text, s.own.list()...)
+	return clean
+}
+
+// learnSecrets reads every credential once. Those that servers are shown are kept
+// for whoever shows them.
+func (s *Sidecar) learnSecrets() error {
+	if s.opts.TokenFile != "" {
+		if _, err := identity.ReadSecretFile(s.opts.TokenFile); err != nil {
+			return fmt.Errorf("%w: the caller's token: %w", ErrConfig, err)
+		}
+	}
+	s.own.learn("the caller's token", s.callerToken())
+	for _, file := range s.secretFiles() {
+		secret, err := s.readSecret(file)
+		if err != nil {
+			return err
+		}
+		s.own.learn(file, secret)
+	}
+	for _, unused := range s.cfg.Unused {
+		s.own.learn("unused "+unused.ValueEnv, os.Getenv(unused.ValueEnv))
+	}
+	s.stored = map[string]*identity.Stored{}
+	for _, name := range slices.Sorted(maps.Keys(s.cfg.Upstreams)) {
+		if err := s.store(name, s.cfg.Upstreams[name].Credential); err != nil {
+			return fmt.Errorf("%w: upstreams.%s.credential: %w", ErrConfig, name, err)
+		}
+	}
+	return nil
+}
+
+// secretFiles are the files with secrets that no server is shown.
+func (s *Sidecar) secretFiles() []string {
+	files := []string{s.cfg.SealKeyFile}
+	for _, unused := range s.cfg.Unused {
+		files = append(files, unused.File)
+	}
+	if s.cfg.Auth != nil {
+		for _, i := range s.cfg.Auth.Introspection {
+			files = append(files, i.ClientSecretFile)
+		}
+	}
+	return slices.DeleteFunc(files, func(name string) bool { return name == "" })
+}
+
+// store makes the secret that the server called name is shown, where its operator
+// keeps one.
+func (s *Sidecar) store(name string, c config.Credential) error {
+	o := identity.StoredOptions{
+		Command: c.Exec, Env: commandEnv(), MaxAge: time.Duration(c.MaxAge),
+		Accept: func(value string) error { return s.accept("upstreams."+name, value) },
+		Log:    s.log.With("upstream", name), Now: s.opts.Now,
+	}
+	switch {
+	case c.File != "":
+		o.File = s.cfg.Resolve(c.File)
+	case c.ValueEnv != "":
+		value := os.Getenv(c.ValueEnv)
+		if value == "" {
+			return fmt.Errorf("the variable %s is empty or not set", c.ValueEnv)
+		}
+		o.Value = identity.NewSecret(value)
+	case c.Exec == nil:
+		return nil
+	}
+	stored, err := identity.NewStored(o)
+	s.stored[name] = stored
+	return err
+}
+
+// accept is asked about each value that a server is about to be shown.
+func (s *Sidecar) accept(name, value string) error {
+	if value == s.callerToken() {
+		return errors.New("is the token that the caller presents; the server needs one of the sidecar's")
+	}
+	if strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		return errors.New("holds a control character")
+	}
+	s.own.learn(name, value)
+	return nil
+}
+
+// commandEnv is what the operator's own commands get: everything but what belongs
+// to the sidecar, the caller's token among it.
+func commandEnv() []string {
+	return slices.DeleteFunc(os.Environ(), func(entry string) bool {
+		variable, _, _ := strings.Cut(entry, "=")
+		return config.IsOwnVariable(variable)
+	})
+}
+
+// asVariable is the entry of a child's environment that holds its credential.
+func asVariable(variable string, stored *identity.Stored) func(context.Context) (string, error) {
+	return func(ctx context.Context) (string, error) {
+		c, err := stored.Current(ctx, nil)
+		return variable + "=" + c.Reveal(), err
+	}
+}
