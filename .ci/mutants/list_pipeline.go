@@ -88,7 +88,7 @@ var pipelineMutants = []mutant{
 	{name: "inspect-input: the client says who created", file: "proxy/pipeline/inspect_input.go", old: "set = append(set, wire.Field{Name: name, Value: wire.Quote(nil, c.Principal.Subject)})", new: "_ = name", pkgs: pipelineTests},
 	{name: "authorize: a filter in another case", file: "proxy/pipeline/authorize.go", old: `if wire.FoldsTo(m.Name(i), "resourceSubscriptions") {`, new: "if wire.FoldsTo(m.Name(i)) {", pkgs: pipelineTests},
 	{name: "inspect-input: injected arguments in another case", file: "proxy/pipeline/inspect_input.go", old: "if wire.FoldsTo(c.Msg.Name(i), name) {", new: "if wire.FoldsTo(c.Msg.Name(i)) {", pkgs: pipelineTests},
-	{name: "inspect-input: confirm reaches the upstream", file: "proxy/pipeline/inspect_input.go", old: "strip = p.opts.Confirm.Name", new: "strip = \"\"", pkgs: pipelineTests},
+	{name: "inspect-input: confirm reaches the upstream", file: "proxy/pipeline/inspect_input.go", old: "confirm = p.opts.Confirm.Name", new: "confirm = \"\"", pkgs: pipelineTests},
 	{name: "inspect-input: a tool loses its own confirm", file: "proxy/pipeline/inspect_input.go", old: " && !c.tool.own[p.opts.Confirm.Name]", new: "", pkgs: pipelineTests},
 	{name: "inspect-input: unknown tools destroy nothing", file: "proxy/pipeline/inventory.go", old: "return !t.known || t.destructive == yes", new: "return t.destructive == yes", pkgs: pipelineTests},
 	{name: "inspect-input: a tool without hints destroys nothing", file: "proxy/pipeline/inventory.go", old: "return t.readOnly != yes && t.destructive != no", new: "return t.destructive == yes", pkgs: pipelineTests},

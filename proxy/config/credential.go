@@ -12,6 +12,8 @@ type Credential struct {
 	// Variable carries it in the environment of a command. Empty is refused with
 	// CredentialEnv.
 	Variable string `json:"variable,omitempty" jsonschema:"Variable of the command's environment that carries the credential, with kind env."`
+	// Argument carries it in tool calls. Empty is refused with CredentialArg.
+	Argument string `json:"argument,omitempty" jsonschema:"Argument of the server's tools that carries the credential, with kind arg. It is hidden from clients, and what they send in it is dropped."`
 	// Prefix stands before the secret. Nil means "Bearer " in Authorization and
 	// nothing in another header.
 	Prefix *string `json:"prefix,omitempty" jsonschema:"Text before the secret. Default: Bearer and a space in Authorization, nothing in another header."`
@@ -56,5 +58,5 @@ func (k CredentialKind) InHeader() bool { return k == CredentialHeader }
 
 // kept says whether the secret is one that the operator keeps.
 func (k CredentialKind) kept() bool {
-	return slices.Contains([]CredentialKind{CredentialHeader, CredentialEnv}, k)
+	return slices.Contains([]CredentialKind{CredentialHeader, CredentialEnv, CredentialArg}, k)
 }

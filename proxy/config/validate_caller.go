@@ -56,6 +56,10 @@ func (c *Config) checkTokenArgument(k *checker) {
 			}
 		}
 	}
+	for _, name := range slices.Sorted(maps.Keys(c.Upstreams)) {
+		own := c.Upstreams[name].Credential
+		k.unless(own.Kind != CredentialArg || !strings.EqualFold(own.Argument, TokenArgumentName), child(child(child("upstreams", name), "credential"), "argument"), "carries callers' tokens, since auth.token_argument is set")
+	}
 }
 
 // TokenArgumentName is the argument that Auth.TokenArgument is about.

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -23,6 +24,7 @@ var credentialKeys = []credentialKey{
 	{"header", func(c Credential) bool { return c.Header != "" }, CredentialKind.InHeader},
 	{"prefix", func(c Credential) bool { return c.Prefix != nil }, CredentialKind.InHeader},
 	{"variable", func(c Credential) bool { return c.Variable != "" }, only(CredentialEnv)},
+	{"argument", func(c Credential) bool { return c.Argument != "" }, only(CredentialArg)},
 	{"file", func(c Credential) bool { return c.File != "" }, CredentialKind.kept},
 	{"value_env", func(c Credential) bool { return c.ValueEnv != "" }, CredentialKind.kept},
 	{"exec", func(c Credential) bool { return c.Exec != nil }, CredentialKind.kept},
@@ -56,15 +58,18 @@ func (c Credential) check(k *checker, path string, up Upstream) {
 	case c.Kind == CredentialNone && given != nil:
 		k.lacks(child(path, "kind"), "must be given with %s", strings.Join(given, ", "))
 	case c.Kind.InHeader() && up.Command != nil:
-		k.bad(child(path, "kind"), "must be env: a command is sent no headers")
+		k.bad(child(path, "kind"), "must be env or arg: a command is sent no headers")
 	case c.Kind == CredentialEnv && up.URL != "":
-		k.bad(child(path, "kind"), "must be header: env is for command")
+		k.bad(child(path, "kind"), "env is for command: a server with a url has an environment of its own")
 	}
 	if c.Kind.InHeader() {
 		c.checkHeader(k, path)
 	}
 	if c.Kind == CredentialEnv {
 		c.checkVariable(k, path)
+	}
+	if c.Kind == CredentialArg {
+		c.checkArgument(k, path)
 	}
 	if c.Kind.kept() {
 		c.checkKept(k, path)
@@ -140,6 +145,38 @@ func (c Credential) checkVariable(k *checker, path string) {
 	}
 }
 
+func (c Credential) checkArgument(k *checker, path string) {
+	argument := child(path, "argument")
+	switch {
+	case c.Argument == "":
+		k.lacks(argument, "is required with kind arg")
+	case !isPlainName(c.Argument):
+		k.bad(argument, "must be at most 256 printable characters")
+	case strings.EqualFold(c.Argument, "confirm"):
+		k.bad(argument, "belongs to consent: confirm")
+	}
+}
+
+// checkClaims refuses two owners of one argument: the sidecar's credential and
+// something else that the configuration binds to it.
+func (c *Config) checkClaims(k *checker, tool string) {
+	server, _, _ := strings.Cut(tool, "/")
+	own, t, path := c.Upstreams[server].Credential, c.Tools[tool], child("tools", tool)
+	if own.Kind != CredentialArg || own.Argument == "" {
+		return
+	}
+	for _, arg := range slices.Sorted(maps.Keys(t.Args)) {
+		if strings.EqualFold(arg, own.Argument) {
+			k.badKey(child(child(path, "args"), arg), "the argument carries the sidecar's credential and is no client's")
+		}
+	}
+	for _, arg := range slices.Sorted(maps.Keys(t.InjectArgs)) {
+		if strings.EqualFold(arg, own.Argument) {
+			k.badKey(child(child(path, "inject_args"), arg), "the argument carries the sidecar's credential")
+		}
+	}
+}
+
 // checkOwn refuses an upstream's credential that is kept where another secret is:
 // the upstream could do with it what the other one is for.
 func (c *Config) checkOwn(k *checker, path string, shown Credential) {
@@ -162,6 +199,7 @@ func (c *Config) otherSecrets() []otherSecret {
 		all = append(all, otherSecret{"tls.key_file", c.TLS.KeyFile})
 	}
 	if c.Auth != nil {
+		all = append(all, otherSecret{"auth.static_tokens_file", c.Auth.StaticTokensFile})
 		for i, in := range c.Auth.Introspection {
 			all = append(all, otherSecret{fmt.Sprintf("auth.introspection[%d].client_secret_file", i), in.ClientSecretFile})
 		}

@@ -74,6 +74,7 @@ func (c *Config) checkTool(k *checker, key string) {
 		k.unless(!slices.Contains(t.Handles[:i], h), at, "is given twice")
 	}
 	t.checkInjection(k, path)
+	c.checkClaims(k, key)
 	t.checkOutput(k, path)
 	t.checkModes(k, path)
 }

@@ -69,6 +69,7 @@ const (
 	CredentialNone CredentialKind = iota
 	CredentialHeader
 	CredentialEnv // of a command
+	CredentialArg // of every tool call
 )
 
 // Algorithm is how an issuer signs tokens. Others than these are not offered: with
@@ -91,7 +92,7 @@ var (
 	wrapNames       = []string{"flagged", "always", "off"}
 	syncNames       = []string{"intent", "always"}
 	algorithmNames  = []string{"RS256", "ES256", "EdDSA"}
-	credentialNames = []string{"none", "header", "env"}
+	credentialNames = []string{"none", "header", "env", "arg"}
 )
 
 // String returns the preset's name in the file.

@@ -55,7 +55,7 @@ func TestEnumsRefuse(t *testing.T) {
 		{"", "must be one of confirm, off", new(Consent)},
 		{"elicit", "elicit is not built yet", new(Consent)},
 		{"mtls", "mtls is not built yet", new(CredentialKind)},
-		{"bearer", "must be one of none, header, env", new(CredentialKind)},
+		{"bearer", "must be one of none, header, env, arg", new(CredentialKind)},
 		{"invalid(9)", "must be one of balanced, observe, strict", new(Preset)},
 	}
 	for _, r := range rows {

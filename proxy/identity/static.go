@@ -52,6 +52,12 @@ func NewStatic(o StaticOptions) (*Static, error) {
 	return &Static{o.Audience, o.Now, tokens}, nil
 }
 
+// Knows says whether token is one of those in the file.
+func (v *Static) Knows(token string) bool {
+	_, _, found := v.verify(digestOf(NewSecret(token)))
+	return found
+}
+
 // verify says whose the token with digest d is. Found is false when the file does
 // not name it.
 func (v *Static) verify(d digest) (p Principal, err error, found bool) {

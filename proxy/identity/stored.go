@@ -79,7 +79,7 @@ func (s *Stored) Current(ctx context.Context, _ *Delegation) (Credential, error)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if now := s.opts.Now(); s.opts.File != "" && !within(now, s.read, fileCheck) {
+	if now := s.opts.Now(); s.opts.File != "" && passed(s.read, now, fileCheck) {
 		s.look(now)
 	}
 	// A file is often written in several steps, and an old secret is better than
@@ -96,18 +96,12 @@ func (s *Stored) Renew(ctx context.Context, d *Delegation, refused Credential) (
 	case !s.value.Same(refused): // somebody else has renewed it
 	case s.opts.File != "":
 		s.look(now)
-	case s.opts.Command != nil && !within(now, s.read, commandAgain):
+	case s.opts.Command != nil && passed(s.read, now, commandAgain):
 		s.value = Credential{}
 	}
 	s.mu.Unlock()
 	c, err := s.Current(ctx, d)
 	return c, err == nil && !c.Same(refused)
-}
-
-// within says whether less than d has passed at now since then.
-func within(now, then time.Time, d time.Duration) bool {
-	passed := now.Sub(then)
-	return passed >= 0 && passed < d
 }
 
 // look reads the value or the file. s.mu is held, or nobody else knows s.
@@ -168,8 +162,8 @@ func (s *Stored) usable() (Credential, error, bool) {
 	now := s.opts.Now()
 	switch {
 	case s.err != nil:
-		return Credential{}, s.err, within(now, s.read, commandRetry)
-	case s.value.Empty(), s.opts.MaxAge > 0 && !within(now, s.read, s.opts.MaxAge):
+		return Credential{}, s.err, !passed(s.read, now, commandRetry)
+	case s.value.Empty(), s.opts.MaxAge > 0 && passed(s.read, now, s.opts.MaxAge):
 		return Credential{}, nil, false
 	}
 	return s.value, nil, true

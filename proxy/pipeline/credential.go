@@ -89,11 +89,8 @@ func (p *Pipeline) judgeArgument(c *Call) error {
 		c.present(c.Msg.Text(c.argument))
 		return authFailed(errTwoTokens)
 	}
-	for i := range c.Msg.ChildrenOf(c.Args) {
-		// Left in place, a token under another spelling would travel on.
-		if wire.FoldsTo(c.Msg.Name(i), name) {
-			return blocked("identity", "ambiguous-argument", "blocked: the argument "+name+" is spelled with the wrong case")
-		}
+	if refusal := c.ambiguous(name); refusal != nil {
+		return refusal // left in place, a token under another spelling would travel on
 	}
 	return nil
 }

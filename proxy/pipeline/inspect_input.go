@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"slices"
 
 	"mcp-sidecar/guards"
 	"mcp-sidecar/proxy/wire"
@@ -68,7 +69,7 @@ func (p *Pipeline) inspectTool(ctx context.Context, c *Call) ([]wire.Patch, erro
 	if err != nil {
 		return nil, err
 	}
-	return p.rewriteCall(c, g, edits)
+	return p.rewriteCall(ctx, c, g, edits)
 }
 
 // patchRequest makes what is forwarded. Mirrored headers follow what has changed.
@@ -193,11 +194,16 @@ var argKinds = map[byte]guards.ArgKind{
 
 // rewriteCall returns what changes in the request: constants that guards chose, arguments that
 // the operator injects, and confirm and the caller's token, which the upstream does not know.
-func (p *Pipeline) rewriteCall(c *Call, g *guards.Call, edits []guards.Edit) ([]wire.Patch, error) {
-	if p.opts.Passive {
-		return c.argumentPatches(nil, "")
+func (p *Pipeline) rewriteCall(ctx context.Context, c *Call, g *guards.Call, edits []guards.Edit) ([]wire.Patch, error) {
+	own, hidden, err := p.ownArgument(ctx, c)
+	if err != nil {
+		return nil, err
 	}
-	set := make([]wire.Field, 0, len(edits)+len(c.rule.InjectSubject))
+	if p.opts.Passive {
+		return c.argumentPatches(own, hidden)
+	}
+	set := make([]wire.Field, 0, len(edits)+len(c.rule.InjectSubject)+len(own))
+	set = append(set, own...)
 	for _, e := range edits {
 		set = append(set, wire.Field{Name: e.Name, Value: wire.Quote(nil, e.Value)})
 	}
@@ -207,16 +213,16 @@ func (p *Pipeline) rewriteCall(c *Call, g *guards.Call, edits []guards.Edit) ([]
 		}
 		set = append(set, wire.Field{Name: name, Value: wire.Quote(nil, c.Principal.Subject)})
 	}
-	strip := ""
+	confirm := ""
 	if p.confirms(g, c.rule) && !c.tool.own[p.opts.Confirm.Name] {
-		strip = p.opts.Confirm.Name
+		confirm = p.opts.Confirm.Name
 	}
-	return c.argumentPatches(set, strip)
+	return c.argumentPatches(set, hidden, confirm)
 }
 
 // argumentPatches replaces the first-level arguments in set, adds those that are
 // absent, and removes strip and the caller's token.
-func (c *Call) argumentPatches(set []wire.Field, strip string) ([]wire.Patch, error) {
+func (c *Call) argumentPatches(set []wire.Field, strip ...string) ([]wire.Patch, error) {
 	if c.Args == wire.Absent {
 		if len(set) == 0 {
 			return nil, nil
@@ -235,7 +241,9 @@ func (c *Call) argumentPatches(set []wire.Field, strip string) ([]wire.Patch, er
 		}
 		add = append(add, f)
 	}
-	drop := func(i int) bool { return i == c.carrier || strip != "" && c.Msg.Name(i) == strip }
+	drop := func(i int) bool {
+		return i == c.carrier || c.Msg.Name(i) != "" && slices.Contains(strip, c.Msg.Name(i))
+	}
 	return append(patches, c.Msg.Edit(c.Args, drop, add...)...), nil
 }
 

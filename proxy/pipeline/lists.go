@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"mcp-sidecar/guards"
@@ -142,13 +143,12 @@ func (o *output) schema(t int, name string) {
 	rule, info := p.opts.Rules[name], describe(m, t)
 	schema := m.Member(t, "inputSchema")
 	props := m.Member(schema, "properties")
-	injected := func(n string) bool {
-		for _, a := range rule.InjectSubject {
-			if a == n {
-				return true
-			}
-		}
-		return false
+	server, _ := p.opts.Split(name)
+	injected := func(n string) bool { return slices.Contains(rule.InjectSubject, n) || p.hides(server, n) }
+	if own := p.opts.Arguments[server].Name; own != "" && !info.plain && !info.own[own] {
+		p.inventories.at(server).warnOnce(name+"\x00"+own, func() {
+			p.opts.Log.Warn("the tool keeps its own input schema: where it declares the sidecar's argument cannot be told", "tool", name, "argument", own)
+		})
 	}
 	add := p.additions(name, rule, info)
 	if props == wire.Absent {

@@ -89,6 +89,9 @@ type Options struct {
 	// Token is the argument of a tool call that may carry the caller's token. Without
 	// a name there is none.
 	Token Property
+	// Arguments carry the sidecar's own credential in tool calls, by server. Nil
+	// means that none does.
+	Arguments map[string]Argument
 	// Own are the sidecar's credentials as they are now, which no answer may echo.
 	// Nil means that there are none.
 	Own func() []string

@@ -53,7 +53,7 @@ func (c *Call) agreeParams() error {
 
 // rebuildParams takes the header values from the patched request.
 func (c *Call) rebuildParams(lim wire.Limits) error {
-	if len(c.params) == 0 {
+	if c.Era != Modern || len(c.tool.headers) == 0 {
 		return nil
 	}
 	m, err := wire.Scan(c.request, lim)

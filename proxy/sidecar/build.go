@@ -48,6 +48,9 @@ func (s *Sidecar) build() error {
 	if err != nil {
 		return err
 	}
+	if err := s.refuseStatic(); err != nil {
+		return err
+	}
 	if err := s.openAudit(); err != nil {
 		return err
 	}

@@ -1,8 +1,10 @@
 package sidecar
 
 import (
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -253,8 +255,8 @@ func TestCredentialRefusedAtStart(t *testing.T) {
 		{"an empty variable", "EMPTY is empty or not set", config.Credential{Kind: config.CredentialHeader, ValueEnv: "EMPTY"}},
 		{"a variable that is not set", "NOT_SET_AT_ALL is empty or not set", config.Credential{Kind: config.CredentialHeader, ValueEnv: "NOT_SET_AT_ALL"}},
 		{"a value that is no header", "control character", config.Credential{Kind: config.CredentialHeader, ValueEnv: "TWO"}},
-		{"the caller's token in the same file", "the token that the caller presents", config.Credential{Kind: config.CredentialHeader, File: at("caller.token")}},
-		{"the caller's token in another file", "the token that the caller presents", config.Credential{Kind: config.CredentialHeader, File: at("same.token")}},
+		{"the caller's token in the same file", "a token that callers present", config.Credential{Kind: config.CredentialHeader, File: at("caller.token")}},
+		{"the caller's token in another file", "a token that callers present", config.Credential{Kind: config.CredentialHeader, File: at("same.token")}},
 		{"one of its own", "", config.Credential{Kind: config.CredentialHeader, File: at("service.token")}},
 	} {
 		cfg := config.Default()
@@ -270,5 +272,38 @@ func TestCredentialRefusedAtStart(t *testing.T) {
 		if s != nil {
 			_ = s.Close()
 		}
+	}
+}
+
+// A static token is a caller's. Neither at the start nor later does it become what a
+// server is shown.
+func TestCredentialIsNoStaticToken(t *testing.T) {
+	t.Parallel()
+	const static = "a-static-token-of-alice"
+	s := setup{inventory: demoInventory, upstream: text("done"), files: map[string]string{
+		"tokens.yaml": fmt.Sprintf("tokens: [{ sha256: %x, subject: alice, audience: [doc-server], scopes: [documents:read], expires: \"2027-01-01T00:00:00Z\" }]\n", sha256.Sum256([]byte(static))),
+	}}
+	s.change = func(c *config.Config) { c.Auth.StaticTokensFile = "tokens.yaml" }
+	r := start(t, s)
+	r.tokens["static"] = static
+	r.write("service.token", static)
+	r.clock.advance(time.Second)
+	if g := r.do(toolCall(modern, static, "1", "read_document", `{"id":1}`)); g.status != http.StatusOK {
+		t.Errorf("%d %s", g.status, g.body)
+	}
+	if got := r.up.shown("Authorization"); !slices.Equal(got, []string{"Bearer " + service}) {
+		t.Errorf("shown %q", got)
+	}
+	if !strings.Contains(r.stderr.String(), "a token that callers present") {
+		t.Errorf("nobody is told: %s", r.stderr)
+	}
+	cfg, err := config.Load(filepath.Join(r.dir, "sidecar.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Auth.StaticTokensFile = "tokens.yaml"
+	if s, err := New(cfg, Options{Now: r.clock.Now}); !errors.Is(err, ErrConfig) || !strings.Contains(err.Error(), "a token that callers present") || strings.Contains(err.Error(), static) {
+		t.Errorf("started: %v", err)
+		_ = s.Close()
 	}
 }

@@ -122,6 +122,7 @@ func (s *Sidecar) pipelineOptions(e *endpoint, sh shared) pipeline.Options {
 		Token:         s.tokenArgument(),
 		Note:          injection.Note,
 		Compile:       compileSchema,
+		Arguments:     s.arguments(),
 		Own:           s.own.list,
 		Redact:        s.redact,
 		Log:           s.log.With("upstream", e.name),

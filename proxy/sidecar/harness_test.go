@@ -283,7 +283,8 @@ auth:
 policy: { file: policy.csv }
 tools:%s`, r.startIssuer(s), r.issuerURL+"/introspect", s.tools)
 	}
-	cfg, err := config.Parse(filepath.Join(r.dir, "sidecar.yaml"), []byte(text))
+	r.write("sidecar.yaml", text)
+	cfg, err := config.Load(filepath.Join(r.dir, "sidecar.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}

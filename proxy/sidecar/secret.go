@@ -15,6 +15,7 @@ import (
 	"mcp-sidecar/guards/secrets"
 	"mcp-sidecar/proxy/config"
 	"mcp-sidecar/proxy/identity"
+	"mcp-sidecar/proxy/pipeline"
 )
 
 // ownSecrets are the credentials that the sidecar has read, so that none of them
@@ -139,15 +140,55 @@ func (s *Sidecar) store(name string, c config.Credential) error {
 	return err
 }
 
+// arguments are the credentials that servers take as arguments of their tools.
+func (s *Sidecar) arguments() map[string]pipeline.Argument {
+	all := map[string]pipeline.Argument{}
+	for name, u := range s.cfg.Upstreams {
+		if u.Credential.Kind == config.CredentialArg {
+			stored := s.stored[name]
+			all[name] = pipeline.Argument{Name: u.Credential.Argument, Value: func(ctx context.Context) (identity.Credential, error) { return stored.Current(ctx, nil) }}
+		}
+	}
+	return all
+}
+
 // accept is asked about each value that a server is about to be shown.
 func (s *Sidecar) accept(name, value string) error {
-	if value == s.callerToken() {
-		return errors.New("is the token that the caller presents; the server needs one of the sidecar's")
+	if err := s.refuseInbound(value); err != nil {
+		return err
 	}
 	if strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r == 0x7f }) {
 		return errors.New("holds a control character")
 	}
 	s.own.learn(name, value)
+	return nil
+}
+
+// refuseInbound refuses a token that a caller presents in the place of a credential
+// of the sidecar's: by it the caller's token would travel on after all.
+func (s *Sidecar) refuseInbound(value string) error {
+	static := s.verifiers != nil && s.verifiers.Static != nil && s.verifiers.Static.Knows(value)
+	if static || value == s.callerToken() {
+		return errors.New("is a token that callers present; the server needs one of the sidecar's")
+	}
+	return nil
+}
+
+// refuseStatic asks again about what was read before it was known which tokens
+// callers present.
+func (s *Sidecar) refuseStatic() error {
+	for name, stored := range s.stored {
+		if s.cfg.Upstreams[name].Credential.Exec != nil {
+			continue // has not been run, and is asked about when it is
+		}
+		value, err := stored.Current(s.life, nil)
+		if err == nil {
+			err = s.refuseInbound(value.Reveal())
+		}
+		if err != nil {
+			return fmt.Errorf("%w: upstreams.%s.credential: %w", ErrConfig, name, err)
+		}
+	}
 	return nil
 }
 

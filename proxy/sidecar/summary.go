@@ -121,6 +121,8 @@ func credential(u config.Upstream) string {
 		return "no credential is sent; the caller's never is"
 	case config.CredentialEnv:
 		return "the sidecar's own credential in the variable " + u.Credential.Variable + "; the caller's never travels on"
+	case config.CredentialArg:
+		return "the sidecar's own credential in the argument " + u.Credential.Argument + " of its tools, hidden from clients; the caller's never travels on"
 	}
 	return "the sidecar's own credential in " + u.Credential.HeaderName() + "; the caller's never travels on"
 }
