@@ -65,12 +65,16 @@ func serveIssuer(ctx context.Context, args []string, stdout, stderr io.Writer) e
 	fmt.Fprintf(stdout, `# Demo issuer: a test tool. Whoever reaches it may log in as any of its users,
 # alice, bob, carol and dave, without a password. For a sidecar on this machine:
 auth:
-  introspection:
+  jwt:
     - issuer: %[1]s
-      url: %[1]s/introspect
-      client_id: %[2]s
-      client_secret_file: %[3]s
       allow_loopback_http: true
+# or, to have it asked about each token:
+#  introspection:
+#    - issuer: %[1]s
+#      url: %[1]s/introspect
+#      client_id: %[2]s
+#      client_secret_file: %[3]s
+#      allow_loopback_http: true
 `, config.URL, config.ClientID, f.path(introspectFile))
 	fmt.Fprintf(stderr, "scenarios: issuer %s, until interrupted\n", config.URL)
 	return serveUntil(ctx, ln, issuer.New(config).Handler())

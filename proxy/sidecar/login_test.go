@@ -191,48 +191,56 @@ var registrations = map[string]func(t *testing.T) (auth.AuthorizationCodeHandler
 func TestOfficialClientLogsIn(t *testing.T) {
 	t.Parallel()
 	for name, registration := range registrations {
-		for _, rev := range bothRevisions {
-			t.Run(name+"/"+rev, func(t *testing.T) {
-				c, prepare, documents := registration(t)
-				r := loggingIn(t, setup{upstream: sdkServer(t, rev == modern), issuer: func(i *issuer.Config) { i.Documents = documents }})
-				if prepare != nil {
-					prepare(r.issuer)
-				}
-				b := &browser{user: "alice"}
-				c.AuthorizationCodeFetcher = b.open
-				session, handler := r.logIn(t, rev, c)
-				if got, want := b.scopes(), []string{"documents:read"}; !slices.Equal(got, want) {
-					t.Fatalf("logins ask for %q, want %q", got, want)
-				}
-				res, err := session.CallTool(t.Context(), &mcp.CallToolParams{Name: "read_document", Arguments: map[string]any{"id": 7}})
-				if err != nil || res.IsError || !strings.HasPrefix(textsOf(res)[0], "read document id=7") {
-					t.Fatalf("%v %+v", err, res)
-				}
-				r.keepToken(t, "first", handler)
-				res, err = session.CallTool(t.Context(), &mcp.CallToolParams{Name: "delete_document", Arguments: map[string]any{"id": 7, "confirm": true}})
-				if err != nil || res.IsError || textsOf(res)[0] != `arguments {"id":7}` {
-					t.Fatalf("after the step up: %v %+v", err, res)
-				}
-				r.keepToken(t, "second", handler)
-				if got, want := b.scopes(), []string{"documents:read", "documents:delete documents:read"}; !slices.Equal(got, want) {
-					t.Errorf("logins ask for %q, want %q", got, want)
-				}
-				for _, q := range b.opened {
-					if q.Get("resource") != r.public+"/mcp" || q.Get("code_challenge_method") != "S256" {
-						t.Errorf("login %v", q)
+		for verifier, change := range map[string]func(*config.Config){"introspected": nil, "signed": signedOnly} {
+			for _, rev := range bothRevisions {
+				t.Run(name+"/"+verifier+"/"+rev, func(t *testing.T) {
+					c, prepare, documents := registration(t)
+					r := loggingIn(t, setup{upstream: sdkServer(t, rev == modern), issuer: func(i *issuer.Config) { i.Documents = documents }, change: change})
+					if prepare != nil {
+						prepare(r.issuer)
 					}
-				}
-				// Nothing is asked again for what was granted already.
-				if _, err := session.CallTool(t.Context(), &mcp.CallToolParams{Name: "read_document", Arguments: map[string]any{"id": 8}}); err != nil || len(b.scopes()) != 2 {
-					t.Errorf("once more: %v, %d logins", err, len(b.scopes()))
-				}
-				if err := session.Close(); err != nil {
-					t.Errorf("close: %v", err)
-				}
-				r.loggedInRecords(t)
-			})
+					r.logsInAndStepsUp(t, rev, c)
+				})
+			}
 		}
 	}
+}
+
+// logsInAndStepsUp plays the client's part with c, and checks what was asked of whom.
+func (r *rig) logsInAndStepsUp(t *testing.T, rev string, c auth.AuthorizationCodeHandlerConfig) {
+	t.Helper()
+	b := &browser{user: "alice"}
+	c.AuthorizationCodeFetcher = b.open
+	session, handler := r.logIn(t, rev, c)
+	if got, want := b.scopes(), []string{"documents:read"}; !slices.Equal(got, want) {
+		t.Fatalf("logins ask for %q, want %q", got, want)
+	}
+	res, err := session.CallTool(t.Context(), &mcp.CallToolParams{Name: "read_document", Arguments: map[string]any{"id": 7}})
+	if err != nil || res.IsError || !strings.HasPrefix(textsOf(res)[0], "read document id=7") {
+		t.Fatalf("%v %+v", err, res)
+	}
+	r.keepToken(t, "first", handler)
+	res, err = session.CallTool(t.Context(), &mcp.CallToolParams{Name: "delete_document", Arguments: map[string]any{"id": 7, "confirm": true}})
+	if err != nil || res.IsError || textsOf(res)[0] != `arguments {"id":7}` {
+		t.Fatalf("after the step up: %v %+v", err, res)
+	}
+	r.keepToken(t, "second", handler)
+	if got, want := b.scopes(), []string{"documents:read", "documents:delete documents:read"}; !slices.Equal(got, want) {
+		t.Errorf("logins ask for %q, want %q", got, want)
+	}
+	for _, q := range b.opened {
+		if q.Get("resource") != r.public+"/mcp" || q.Get("code_challenge_method") != "S256" {
+			t.Errorf("login %v", q)
+		}
+	}
+	// Nothing is asked again for what was granted already.
+	if _, err := session.CallTool(t.Context(), &mcp.CallToolParams{Name: "read_document", Arguments: map[string]any{"id": 8}}); err != nil || len(b.scopes()) != 2 {
+		t.Errorf("once more: %v, %d logins", err, len(b.scopes()))
+	}
+	if err := session.Close(); err != nil {
+		t.Errorf("close: %v", err)
+	}
+	r.loggedInRecords(t)
 }
 
 // loggedInRecords checks that the refusal for lack of scope was recorded, and that

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"mcp-sidecar/proxy/config"
 	"mcp-sidecar/scenarios/issuer"
@@ -83,7 +84,27 @@ func TestAudienceIsTheAddress(t *testing.T) {
 // first.
 func TestAudienceOfSeveral(t *testing.T) {
 	t.Parallel()
-	r := start(t, forAddress(together(text("done"), text("done"))))
+	t.Run("introspected", func(t *testing.T) {
+		r := start(t, forAddress(together(text("done"), text("done"))))
+		r.keepsAudiencesApart(t, r.mint)
+	})
+	t.Run("signed", func(t *testing.T) {
+		s := forAddress(together(text("done"), text("done")))
+		s.change = func(c *config.Config) {
+			c.Auth.Audience = nil
+			signedOnly(c)
+		}
+		r := start(t, s)
+		r.keepsAudiencesApart(t, func(name string, c issuer.Claims) string {
+			c.ClientID, c.Expiry = "cli", r.clock.Now().Add(time.Hour)
+			r.tokens[name] = r.issuer.MintJWT(c)
+			return r.tokens[name]
+		})
+	})
+}
+
+func (r *rig) keepsAudiencesApart(t *testing.T, mint func(name string, c issuer.Claims) string) {
+	t.Helper()
 	calls := map[string]func(rev, token, id string) ask{
 		"/mcp":      func(rev, token, id string) ask { return toolCall(rev, token, id, "docs.read", `{}`) },
 		"/docs/mcp": func(rev, token, id string) ask { return toolCall(rev, token, id, "read", `{}`).at("docs") },
@@ -93,7 +114,7 @@ func TestAudienceOfSeveral(t *testing.T) {
 		for path, call := range calls {
 			for _, rev := range bothRevisions {
 				t.Run(audience+" at "+path+"/"+rev, func(t *testing.T) {
-					token := r.mint(audience, issuer.Claims{Subject: "alice", Audience: "https://sidecar.example" + audience, Scopes: []string{"documents:read", "files:read"}})
+					token := mint(audience, issuer.Claims{Subject: "alice", Audience: "https://sidecar.example" + audience, Scopes: []string{"documents:read", "files:read"}})
 					if audience == path {
 						if g := r.do(call(rev, token, "1")); g.status != http.StatusOK || !strings.Contains(string(g.body), "done") {
 							t.Errorf("%d %s", g.status, g.body)
@@ -111,7 +132,7 @@ func TestAudienceOfSeveral(t *testing.T) {
 			}
 		}
 	}
-	foreign := r.mint("foreign", issuer.Claims{Subject: "alice", Audience: "https://other.example/mcp"})
+	foreign := mint("foreign", issuer.Claims{Subject: "alice", Audience: "https://other.example/mcp"})
 	r.denied(t, denial{ask: func(_ *rig, rev, id string) ask { return calls["/fs/mcp"](rev, foreign, id) },
 		refusal: unauthorized(`token audience "https://other.example/mcp" is not accepted (expected "https://sidecar.example/fs/mcp")`, "token audience is not accepted")}, modern, "1")
 }
