@@ -24,6 +24,7 @@ const (
 	allowed  outcome = "ALLOWED"
 	rejected outcome = "REJECTED" // a JSON-RPC error, or a result with isError
 	failed   outcome = "FAILED"   // no answer at all: never what a case expects
+	notRun   outcome = "NOT RUN"  // it needs what a server that was started elsewhere does not have
 )
 
 // answer is what a client got for a call.

@@ -17,6 +17,8 @@ import (
 type column struct {
 	name     string
 	url      string             // of the MCP endpoint that its clients use
+	login    string             // of the one at which they can log in; may be empty
+	revision string             // of MCP
 	command  []string           // that they start in place of it, over stdio
 	users    map[string]*client // by name, each connected with a token of its own
 	tokens   map[string]string  // by name; a user's own under the user's name
@@ -51,6 +53,7 @@ type event struct {
 	answer   answer
 	sent     passenger      // of the call
 	session  string         // that the trial has opened, if any
+	logins   string         // what the user was asked for, if there were logins
 	received []recorded     // what the document server got during the call
 	audited  []recorded     // the sidecar's records of the call
 	hits     map[string]int // of the fakes, during the call

@@ -41,6 +41,11 @@ func TestSensors(t *testing.T) {
 		{"the header, spelled another way", headerUpstream("X_Forwarded_User", "", ""), column{}, event{received: heard{with("X-Forwarded-User", "bob")}}, "yes"},
 		{"another header", headerUpstream("X-Forwarded-User", "", ""), column{}, event{received: heard{with("X-Forwarded-For", "bob")}}, "no"},
 
+		{"a challenge", challenged("", ""), column{}, event{sent: passenger{status: 403, challenge: `Bearer error="insufficient_scope", scope="a b", resource_metadata="https://x"`}}, `403 insufficient_scope, scope "a b"`},
+		{"another challenge", challenged("", ""), column{}, event{sent: passenger{status: 401, challenge: `Bearer error="invalid_token"`}}, `401 invalid_token, scope ""`},
+		{"no challenge", challenged("", ""), column{}, event{sent: passenger{status: 200}}, "none"},
+		{"two challenges", challenged("", ""), column{}, event{sent: passenger{status: 401, challenge: `Bearer error="a", Basic realm="b"`}}, "cannot be read"},
+
 		{"a finding", finding("identity:overridden created_by", "", ""), column{audit: "audit.jsonl"},
 			event{audited: audited(`{"mcp_name":"read_document","findings":["a","identity:overridden created_by"]}`)}, "yes"},
 		{"a finding of another call", finding("identity:overridden created_by", "", ""), column{audit: "audit.jsonl"},

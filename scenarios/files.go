@@ -24,6 +24,7 @@ const (
 	httpConfigFile = "sidecar-http.yaml" // with --transport stdio: of the sidecar for trials that need HTTP
 	auditFile      = "audit.jsonl"
 	httpAuditFile  = "audit-http.jsonl"
+	loginConfig    = "sidecar-login.yaml" // of the sidecar at which clients log in
 )
 
 var (
@@ -41,6 +42,7 @@ const (
 	exampleUpstream = "http://127.0.0.1:9001/mcp"
 	exampleAudit    = "file: " + auditFile
 	exampleState    = "state_dir: state"
+	exampleAudience = "  audience: [doc-server]\n"
 	exampleHeader   = "    url: " + exampleUpstream + `
     credential:
       kind: header
@@ -136,6 +138,14 @@ func startedBy(command []string) replacement {
 // apart keeps a second sidecar's files from being those of the first.
 func apart() []replacement {
 	return []replacement{{exampleAudit, "file: " + httpAuditFile}, {exampleState, exampleState + "-http"}}
+}
+
+// atAddress lets tokens be meant for the sidecar's own address, which is what clients
+// ask for that log in (RFC 8707).
+func atAddress(public string) []replacement {
+	return []replacement{
+		{exampleAudience, ""}, {exampleAudit, "file: audit-login.jsonl"}, {exampleState, exampleState + "-login\npublic_url: " + public},
+	}
 }
 
 // fillConfig fails when the example no longer holds what it is to replace.

@@ -59,6 +59,7 @@ func (l *lab) build(ctx context.Context) error {
 		l.startDirect,
 		l.startProxied,
 		l.startBeside,
+		l.startLogin,
 		l.connect,
 	} {
 		if err := step(ctx); err != nil {
@@ -174,7 +175,7 @@ func (l *lab) serveProxied(ctx context.Context, c *column, server, sidecar, conf
 
 // startBeside starts what the chosen scenarios need HTTP for, beside pipes.
 func (l *lab) startBeside(ctx context.Context) error {
-	if l.options.transport == overHTTP || !l.options.needHTTP() {
+	if l.options.transport == overHTTP || !l.options.needs(func(t trial) bool { return t.overHTTP }) {
 		return nil
 	}
 	direct := &column{name: "direct over HTTP"}
@@ -184,6 +185,38 @@ func (l *lab) startBeside(ctx context.Context) error {
 		return err
 	}
 	return l.serveProxied(ctx, proxied, "docserver-behind-http", "mcp-sidecar-http", httpConfigFile, apart()...)
+}
+
+// startLogin starts one more sidecar in front of the same server, at which clients
+// log in. They know its address before it listens: something stands in front of it,
+// as a load balancer would.
+func (l *lab) startLogin(ctx context.Context) error {
+	direct, proxied := l.overHTTP.direct, l.overHTTP.proxied
+	behind, own := proxied.recorder.(*recorder)
+	if !own || !l.options.needs(func(t trial) bool { return t.logsIn }) {
+		return nil
+	}
+	ln, err := listen(ctx, anyPort)
+	if err != nil {
+		return err
+	}
+	l.closers = append(l.closers, func() { _ = ln.Close() })
+	public := "http://" + ln.Addr().String()
+	if err := l.folder.config(loginConfig, anyPort, l.issuerURL, append(atAddress(public), atURL(behind.url))...); err != nil {
+		return err
+	}
+	p, err := l.start(ctx, "mcp-sidecar-login", "mcp-sidecar", "serve", "-c", l.folder.path(loginConfig))
+	if err != nil {
+		return err
+	}
+	target, err := url.Parse(p.url)
+	if err != nil {
+		return fmt.Errorf("the sidecar listens on %q: %w", p.url, err)
+	}
+	server := serveHTTP(ln, forward(target))
+	l.closers = append(l.closers, func() { _ = server.Close() })
+	direct.login, proxied.login = direct.url, public+target.Path
+	return nil
 }
 
 // lookAtFakes gives a column whose server was started elsewhere the one sensor
@@ -286,7 +319,7 @@ func (l *lab) connect(ctx context.Context) error {
 	l.direct.door, l.proxied.door = &l.proxied, &l.proxied
 	l.overHTTP.direct.door, l.overHTTP.proxied.door = l.overHTTP.proxied, l.overHTTP.proxied
 	for _, c := range l.columns() {
-		c.tokens, c.users, c.service = tokens, make(map[string]*client), service
+		c.tokens, c.users, c.service, c.revision = tokens, make(map[string]*client), service, l.options.revision
 		l.closers = append(l.closers, c.close)
 		connect, err := l.connector(ctx, c)
 		if err != nil {
@@ -305,7 +338,7 @@ func (l *lab) connect(ctx context.Context) error {
 
 // startDetours puts the wrong proxies of the trials in front of the open server.
 func (l *lab) startDetours(ctx context.Context) error {
-	if !l.options.needHTTP() {
+	if !l.options.needs(func(t trial) bool { return t.overHTTP }) {
 		return nil
 	}
 	c := l.overHTTP.direct

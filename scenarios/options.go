@@ -150,14 +150,9 @@ func (o options) chosen() []scenario {
 	return slices.DeleteFunc(scenarios(), func(s scenario) bool { return !slices.Contains(o.only, s.name) })
 }
 
-// needHTTP reports whether a chosen trial can be sent over HTTP only.
-func (o options) needHTTP() bool {
-	for _, s := range o.chosen() {
-		if slices.ContainsFunc(s.trials, func(t trial) bool { return t.overHTTP }) {
-			return true
-		}
-	}
-	return false
+// needs reports whether a chosen trial is one of those.
+func (o options) needs(those func(trial) bool) bool {
+	return slices.ContainsFunc(o.chosen(), func(s scenario) bool { return slices.ContainsFunc(s.trials, those) })
 }
 
 func names() []string {

@@ -114,6 +114,10 @@ func renderCase(w io.Writer, r *result) {
 	if r.trial.plain {
 		show = func(a answer) string { return oneLine(a.Text) }
 	}
+	if r.Skipped {
+		fmt.Fprintf(w, "  %s %s\n", r.trial.label, verdict(answer{notRun, "it needs a sidecar that the demo starts"}))
+		return
+	}
 	fmt.Fprintf(w, "  %s %s\n", r.trial.label, show(r.Proxied.Answer))
 	fmt.Fprintf(w, "%s%s: %s\n", below, directly(r.trial.way), show(r.Direct.Answer))
 	for _, m := range r.Effects {

@@ -53,6 +53,7 @@ type result struct {
 	Case     string     `json:"case"`
 	Attack   bool       `json:"attack"`
 	OK       bool       `json:"ok"`
+	Skipped  bool       `json:"skipped,omitempty"` // it needs servers that the demo starts
 	Request  request    `json:"request"`
 	Direct   side       `json:"direct"`
 	Proxied  side       `json:"proxied"`

@@ -72,11 +72,14 @@ func (r *runner) columns(t trial) (direct, proxied *column) {
 // is expected.
 func (r *runner) trial(ctx context.Context, t trial) result {
 	directly, through := r.columns(t)
+	if t.logsIn && through.login == "" {
+		return result{Case: t.title(), Attack: t.harmful, OK: true, Skipped: true, Request: t.request(), trial: t}
+	}
 	direct, proxied := directly.perform(ctx, t), through.perform(ctx, t)
 	res := result{
 		Case:    t.title(),
 		Attack:  t.harmful,
-		Request: request{User: t.user, Token: t.tokenTitle(), Way: t.way, Headers: t.headers, Tool: t.tool, Arguments: t.args},
+		Request: t.request(),
 		Direct:  side{direct.id, direct.answer, t.direct.fill(direct)},
 		Proxied: side{proxied.id, proxied.answer, t.proxied.fill(proxied)},
 		trial:   t,
@@ -126,8 +129,15 @@ func (t trial) title() string {
 	return strings.TrimRight(t.label, " ->:")
 }
 
+func (t trial) request() request {
+	return request{User: t.user, Token: t.tokenTitle(), Way: t.way, Headers: t.headers, Tool: t.tool, Arguments: t.args}
+}
+
 func (t trial) tokenTitle() string {
-	if t.token == "" {
+	switch {
+	case t.logsIn:
+		return "from a login"
+	case t.token == "":
 		return t.user + "'s own"
 	}
 	return t.token
@@ -204,6 +214,7 @@ func (s *summary) add(r *result) {
 		s.Unexpected++
 	}
 	switch {
+	case r.Skipped:
 	case !r.Attack:
 		s.Legitimate++
 		if r.Direct.Answer.Outcome == allowed && r.Proxied.Answer.Outcome == allowed {

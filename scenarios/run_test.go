@@ -2,6 +2,7 @@ package main
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"mcp-sidecar/scenarios/issuer"
@@ -27,6 +28,9 @@ func TestTable(t *testing.T) {
 			seen[title] = true
 			if !users[tr.user] || !slices.Contains(toolNames, tr.tool) && (tr.tool != "" || tr.send == nil) {
 				t.Errorf("%s: user %q, tool %q", title, tr.user, tr.tool)
+			}
+			if tr.logsIn && (!tr.overHTTP || tr.send == nil) {
+				t.Errorf("%s: nobody logs in over a pipe, or by the connections that are there", title)
 			}
 			if (tr.headers != nil || tr.way != "") && !tr.overHTTP {
 				t.Errorf("%s: a pipe has no headers and leads one way", title)
@@ -68,7 +72,7 @@ func TestSummaryOfTheTable(t *testing.T) {
 	for _, s := range scenarios() {
 		rep.Sections = append(rep.Sections, *sampleSection(s))
 	}
-	want := summary{Sections: 11, Attacks: 32, AttacksDirect: 32, Legitimate: 12, LegitimatePassed: 12}
+	want := summary{Sections: 12, Attacks: 34, AttacksDirect: 34, Legitimate: 13, LegitimatePassed: 13}
 	if got := summarize(rep); got != want {
 		t.Errorf("summary %+v, want %+v", got, want)
 	}
@@ -155,5 +159,25 @@ func TestFillAnswers(t *testing.T) {
 	a := args{"id": idArgument, "content": "text"}
 	if got := withID(a, 9); got["id"] != 9 || got["content"] != "text" || a["id"] != idArgument {
 		t.Errorf("got %v from %v", got, a)
+	}
+}
+
+// What was not run counts as nothing, not as well.
+func TestNotRun(t *testing.T) {
+	r := &runner{httpDirect: &column{}, httpProxied: &column{}}
+	rep := &report{Sections: []section{{}}}
+	for _, tr := range stepUp().trials {
+		if tr.logsIn {
+			rep.Sections[0].Cases = append(rep.Sections[0].Cases, r.trial(t.Context(), tr))
+		}
+	}
+	if got := summarize(rep); len(rep.Sections[0].Cases) != 2 || got != (summary{Sections: 1}) {
+		t.Errorf("summary %+v", got)
+	}
+	var b strings.Builder
+	renderSection(&b, &rep.Sections[0])
+	want := "  alice logs in, and once more -> NOT RUN  | it needs a sidecar that the demo starts\n"
+	if !strings.Contains(b.String(), want) || strings.Contains(b.String(), "direct") {
+		t.Errorf("got:\n%s", b.String())
 	}
 }
