@@ -26,6 +26,7 @@ type lab struct {
 	talk    io.Writer // what happens, for people
 
 	folder    folder
+	tokens    map[string]string
 	issuer    *issuer.Issuer
 	issuerURL string
 	fakes     *fakes
@@ -92,6 +93,7 @@ func (l *lab) startIssuer(ctx context.Context) error {
 	}
 	l.issuerURL = "http://" + ln.Addr().String()
 	l.issuer = issuer.New(issuer.Config{URL: l.issuerURL, ClientID: introspectionClient, ClientSecret: secret})
+	l.tokens = mintTokens(l.issuer) // before anybody asks for the keys
 	server := serveHTTP(ln, l.issuer.Handler())
 	l.closers = append(l.closers, func() { _ = server.Close() })
 	l.say("issuer      %s", l.issuerURL)
@@ -311,7 +313,6 @@ func (l *lab) columns() []*column {
 
 // connect opens a connection for each user in each column.
 func (l *lab) connect(ctx context.Context) error {
-	tokens := mintTokens(l.issuer)
 	service, err := l.folder.secret(serviceFile)
 	if err != nil {
 		return err
@@ -319,14 +320,14 @@ func (l *lab) connect(ctx context.Context) error {
 	l.direct.door, l.proxied.door = &l.proxied, &l.proxied
 	l.overHTTP.direct.door, l.overHTTP.proxied.door = l.overHTTP.proxied, l.overHTTP.proxied
 	for _, c := range l.columns() {
-		c.tokens, c.users, c.service, c.revision = tokens, make(map[string]*client), service, l.options.revision
+		c.tokens, c.users, c.service, c.revision = l.tokens, make(map[string]*client), service, l.options.revision
 		l.closers = append(l.closers, c.close)
 		connect, err := l.connector(ctx, c)
 		if err != nil {
 			return fmt.Errorf("%s: %w\n%s", c.name, err, l.tails())
 		}
 		for _, row := range rows {
-			user, err := connect(tokens[row.user])
+			user, err := connect(l.tokens[row.user])
 			if err != nil {
 				return l.unreachable(c, row.user, err)
 			}

@@ -115,7 +115,7 @@ func renderCase(w io.Writer, r *result) {
 		show = func(a answer) string { return oneLine(a.Text) }
 	}
 	if r.Skipped {
-		fmt.Fprintf(w, "  %s %s\n", r.trial.label, verdict(answer{notRun, "it needs a sidecar that the demo starts"}))
+		fmt.Fprintf(w, "  %s %s\n", r.trial.label, verdict(answer{notRun, "it needs servers that the demo starts"}))
 		return
 	}
 	fmt.Fprintf(w, "  %s %s\n", r.trial.label, show(r.Proxied.Answer))

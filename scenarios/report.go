@@ -53,7 +53,7 @@ type result struct {
 	Case     string     `json:"case"`
 	Attack   bool       `json:"attack"`
 	OK       bool       `json:"ok"`
-	Skipped  bool       `json:"skipped,omitempty"` // it needs servers that the demo starts
+	Skipped  bool       `json:"skipped,omitempty"` // the demo has not started the servers
 	Request  request    `json:"request"`
 	Direct   side       `json:"direct"`
 	Proxied  side       `json:"proxied"`

@@ -29,7 +29,7 @@ func TestTable(t *testing.T) {
 			if !users[tr.user] || !slices.Contains(toolNames, tr.tool) && (tr.tool != "" || tr.send == nil) {
 				t.Errorf("%s: user %q, tool %q", title, tr.user, tr.tool)
 			}
-			if tr.logsIn && (!tr.overHTTP || tr.send == nil) {
+			if tr.logsIn && (!tr.own || !tr.overHTTP || tr.send == nil) {
 				t.Errorf("%s: nobody logs in over a pipe, or by the connections that are there", title)
 			}
 			if (tr.headers != nil || tr.way != "") && !tr.overHTTP {
@@ -72,7 +72,7 @@ func TestSummaryOfTheTable(t *testing.T) {
 	for _, s := range scenarios() {
 		rep.Sections = append(rep.Sections, *sampleSection(s))
 	}
-	want := summary{Sections: 12, Attacks: 34, AttacksDirect: 34, Legitimate: 13, LegitimatePassed: 13}
+	want := summary{Sections: 13, Attacks: 37, AttacksDirect: 37, Legitimate: 14, LegitimatePassed: 14}
 	if got := summarize(rep); got != want {
 		t.Errorf("summary %+v, want %+v", got, want)
 	}
@@ -176,7 +176,7 @@ func TestNotRun(t *testing.T) {
 	}
 	var b strings.Builder
 	renderSection(&b, &rep.Sections[0])
-	want := "  alice logs in, and once more -> NOT RUN  | it needs a sidecar that the demo starts\n"
+	want := "  alice logs in, and once more -> NOT RUN  | it needs servers that the demo starts\n"
 	if !strings.Contains(b.String(), want) || strings.Contains(b.String(), "direct") {
 		t.Errorf("got:\n%s", b.String())
 	}

@@ -21,6 +21,7 @@ func scenarios() []scenario {
 		identity(),
 		stepUp(),
 		sessions(),
+		keys(),
 	}
 }
 
@@ -61,9 +62,9 @@ type trial struct {
 	overHTTP bool
 	headers  map[string]string // that the call carries too, spelled as they are; {token} stands for its token
 	way      string            // through what the naive server is reached; empty is straight
-	// logsIn says that the client has no token and finds out where to get one. It goes
-	// to a sidecar for that, which only the demo itself can start.
-	logsIn bool
+	// own says that the trial needs servers that the demo itself has started.
+	own    bool
+	logsIn bool // the client has no token and finds out where to get one
 	// send makes the trial's request in another way than by calling tool with the
 	// SDK's client.
 	send func(ctx context.Context, c *column, e *event) answer

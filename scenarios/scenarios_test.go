@@ -275,7 +275,7 @@ func TestServersRunningAlready(t *testing.T) {
 		"effect: canary: direct=not measured, proxied=not measured\n",
 		"effect: metadata service hit: direct=yes, proxied=no\n",
 		"effect: row: direct=gone, proxied=there\n",
-		"  carol logs in, and once more -> NOT RUN  | it needs a sidecar that the demo starts\n",
+		"  carol logs in, and once more -> NOT RUN  | it needs servers that the demo starts\n",
 	} {
 		if !strings.Contains(r.stdout, want) {
 			t.Errorf("stdout lacks %q", want)

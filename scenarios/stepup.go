@@ -30,13 +30,13 @@ func stepUp() scenario {
 	}
 
 	alice := update("alice logs in, and once more ->", "alice")
-	alice.logsIn, alice.send = true, callLoggedIn
+	alice.own, alice.logsIn, alice.send = true, true, callLoggedIn
 	alice.proxied = alice.direct
 	alice.effects = []effect{storedText("changed", "changed"), loggedInFor("none", asked)}
 
 	carol := update("carol logs in, and once more ->", "carol")
 	carol.harmful = true
-	carol.logsIn, carol.send = true, callLoggedIn
+	carol.own, carol.logsIn, carol.send = true, true, callLoggedIn
 	carol.proxied = answer{rejected, `denied: role "viewer" may not update document`}
 	carol.effects = []effect{storedText("changed", "unchanged"), loggedInFor("none", asked)}
 
