@@ -88,7 +88,7 @@ func sample(cpu bool) *bench {
 func TestText(t *testing.T) {
 	text := newReport(sample(true), 5*time.Second).text()
 	for _, want := range []string{
-		"2 rounds of 100 calls a path, fewer above 50k; 5 s",
+		"2 rounds of 100 calls a path, 5 times as many at 100, fewer above 50k; 5 s",
 		"   10k    8  direct              -        -      55 us     0.50",
 		"   10k    8  floor           90 us     1.00     110 us     1.00     210 us     1.00       950     1.00",
 		"   10k    8  sidecar        140 us     1.55     165 us     1.50     231 us     1.10       760     0.80",
