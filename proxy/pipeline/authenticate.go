@@ -45,7 +45,7 @@ func (p *Pipeline) enterSession(c *Call) error {
 	if c.Version == "" {
 		c.Version = version
 	}
-	return nil
+	return p.readEvent(c)
 }
 
 // stranger is whoever opens a pipe before a token is there. Without an

@@ -113,6 +113,7 @@ type Call struct {
 	destructive  bool
 	holdsQuota   bool
 	usesSession  bool
+	lastEvent    string                 // the upstream's id of what the client read last
 	asked        int                    // requests that the upstream started on this call's stream
 	carrier      int                    // node of the token in the body, or 0
 	argument     int                    // node of the argument that is a token, or is called like one; or 0

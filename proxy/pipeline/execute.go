@@ -110,7 +110,7 @@ func cancelled(cause error) *Rejection {
 func (p *Pipeline) exchange(c *Call) wire.Exchange {
 	x := wire.Exchange{Verb: c.Verb, Body: c.request, Call: c.isRequest(), Long: c.isLong(), Version: c.Version, Session: c.upstreamSession(), Owner: c.Principal.Key()}
 	if c.Verb == wire.Watch {
-		x.LastEvent = c.Head.LastEvent
+		x.LastEvent = c.lastEvent
 	}
 	x.Server, x.Owners = c.server, c.owners
 	if c.Era == Modern {
@@ -379,7 +379,10 @@ func (s *answerSink) pass(ev wire.Event, body []byte) error {
 	c := s.c
 	out := wire.Event{Data: body}
 	if c.Era == Legacy && c.Session != nil && len(ev.ID) <= maxEventID && isVisible(ev.ID) {
-		out.ID, out.Retry = ev.ID, digits(ev.Retry)
+		out.Retry = digits(ev.Retry)
+		if ev.ID != "" {
+			out.ID = s.p.events.mark(c.Session.ID, ev.ID)
+		}
 	}
 	if out.ID != "" && c.isRequest() {
 		c.Session.remember(c)

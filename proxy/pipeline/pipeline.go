@@ -71,6 +71,7 @@ type Pipeline struct {
 	given       given
 	streams     openStreams
 	seal        *sealer
+	events      eventKey
 	draining    context.Context // ends the streams that stay open
 	drain       context.CancelFunc
 	closing     context.Context // ends everything

@@ -80,8 +80,6 @@ func (c *Call) checkVerb() error {
 		return notAllowed()
 	case c.Head.Session == "":
 		return malformed(wire.CodeInvalidRequest, "session", "no session is named")
-	case len(c.Head.LastEvent) > maxEventID || !isVisible(c.Head.LastEvent):
-		return malformed(wire.CodeInvalidRequest, "last-event-id", "Last-Event-ID is no id that was given out here")
 	}
 	return c.legacyVersion()
 }
@@ -91,9 +89,6 @@ func (c *Call) checkVerb() error {
 func notAllowed() *Rejection {
 	return &Rejection{Outcome: ProtocolRejected, Code: CodeMethod, Reason: "http-method", Public: "this HTTP method is not served here", Status: 405, Allow: "POST, DELETE"}
 }
-
-// maxEventID bounds the id of an event, in bytes.
-const maxEventID = 1024
 
 // isVisible says whether s can stand in a header as it is.
 func isVisible(s string) bool {

@@ -53,7 +53,12 @@ func checkURI(uri string) error {
 	refuse := malformed(wire.CodeInvalidParams, "uri", "the resource URI is not in canonical form")
 	path := uri
 	if i := strings.IndexAny(uri, "?#"); i >= 0 {
-		path = uri[:i]
+		if path = uri[:i]; i+1 == len(uri) || uri[i:i+2] == "?#" {
+			return refuse // nothing is asked, and nothing follows
+		}
+	}
+	if strings.HasSuffix(uri, "#") || strings.HasSuffix(authorityOf(path), ":") {
+		return refuse
 	}
 	path = slashes.Replace(path) // whoever decodes before it splits sees segments there
 	if file, ok := strings.CutPrefix(strings.ToLower(path), "file://"); ok && strings.Contains(file, "//") {
@@ -88,25 +93,39 @@ func isUnreserved(c byte) bool {
 }
 
 // normalURI is uri with scheme and host in lower case and percent-encodings in
-// upper case (RFC 3986 section 6.2.2.1), as policies name it.
+// upper case (RFC 3986 section 6.2.2.1), as policies name it. A fragment is part of
+// the same resource (section 3.5) and left out: a rule about the one holds for it.
 func normalURI(uri string) string {
+	uri, _, _ = strings.Cut(uri, "#")
 	scheme, rest, ok := strings.Cut(uri, ":")
 	if !ok {
 		return uri
 	}
 	out := strings.ToLower(scheme) + ":"
-	if authority, found := strings.CutPrefix(rest, "//"); found {
-		end := len(authority)
-		if i := strings.IndexAny(authority, "/?#"); i >= 0 {
-			end = i
+	if authority := authorityOf(uri); authority != "" {
+		out, rest = out+"//", rest[2+len(authority):]
+		if at := strings.LastIndexByte(authority, '@') + 1; at > 0 { // a user's name has a case
+			out, authority = out+upperEscapes(authority[:at]), authority[at:]
 		}
-		host := authority[:end]
-		if u, err := url.Parse("x://" + host); err == nil && u.User == nil {
-			host = strings.ToLower(host)
+		if _, err := url.Parse("x://" + authority); err == nil {
+			authority = strings.ToLower(authority)
 		}
-		out, rest = out+"//"+host, authority[end:]
+		out += authority
 	}
 	return out + upperEscapes(rest)
+}
+
+// authorityOf is what stands between the slashes of uri (RFC 3986 section 3.2).
+func authorityOf(uri string) string {
+	_, rest, _ := strings.Cut(uri, ":")
+	authority, found := strings.CutPrefix(rest, "//")
+	if !found {
+		return ""
+	}
+	if i := strings.IndexAny(authority, "/?#"); i >= 0 {
+		authority = authority[:i]
+	}
+	return authority
 }
 
 func upperEscapes(s string) string {

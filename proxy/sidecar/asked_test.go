@@ -30,7 +30,7 @@ func TestAskedOfTheClient(t *testing.T) {
 	const question = `{"jsonrpc":"2.0","id":1,"method":"elicitation/create","params":{"message":"use AKIAIOSFODNN7EXAMPLE?","requestedSchema":{"type":"object","properties":{}}}}`
 	feed <- data("q1", question)
 	ev := next(t, events)
-	if want := strings.Replace(question, "AKIAIOSFODNN7EXAMPLE", "[REDACTED:aws_access_key]", 1); string(ev.Data) != want || ev.ID != "q1" {
+	if want := strings.Replace(question, "AKIAIOSFODNN7EXAMPLE", "[REDACTED:aws_access_key]", 1); string(ev.Data) != want || unmarked(ev) != "q1" {
 		t.Errorf("%q %s\nwant %s", ev.ID, ev.Data, want)
 	}
 	if e := r.outcome(); e.Direction != "upstream" || e.Method != "elicitation/create" || e.Outcome != "allowed" || e.Subject != "alice" {

@@ -58,7 +58,7 @@ func TestStreamsEndWhenTheirTokenIsRevoked(t *testing.T) {
 		r.reasoned("token-revoked")
 		feed, _ := up.feed(1)
 		feed <- data("s1", `{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}`)
-		if ev := next(t, his); ev.ID != "s1" {
+		if ev := next(t, his); unmarked(ev) != "s1" {
 			t.Errorf("%q %s", ev.ID, ev.Data)
 		}
 	})

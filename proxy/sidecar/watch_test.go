@@ -116,6 +116,21 @@ func next(t *testing.T, events *wire.EventReader) wire.Event {
 	return ev
 }
 
+// unmarked is the id that the upstream gave ev.
+func unmarked(ev wire.Event) string {
+	id, _, _ := strings.Cut(ev.ID, ".")
+	return id
+}
+
+// eventOf is the id of the first event of body.
+func eventOf(body []byte) string {
+	_, rest, _ := strings.Cut(string(body), "\nid: ")
+	id, _, _ := strings.Cut(rest, "\n")
+	return id
+}
+
+var wrongEvent = refusal{status: 400, code: -32600, reason: "last-event-id", text: "Last-Event-ID is no id that was given out in this session", outcome: "protocol_rejected", stage: "authenticate"}
+
 // A session's stream is relayed: its messages pass the guards, keep the ids with
 // which the stream can be resumed, and reach nobody else.
 func TestWatch(t *testing.T) {
@@ -129,7 +144,7 @@ func TestWatch(t *testing.T) {
 		t.Errorf("the upstream was asked with %v", head)
 	}
 	feed <- data("s1", `{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"key AKIAIOSFODNN7EXAMPLE"}}`)
-	if ev := next(t, events); ev.ID != "s1" || string(ev.Data) != `{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"key [REDACTED:aws_access_key]"}}` {
+	if ev := next(t, events); unmarked(ev) != "s1" || string(ev.Data) != `{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"key [REDACTED:aws_access_key]"}}` {
 		t.Errorf("%q %s", ev.ID, ev.Data)
 	}
 	// What belongs to nobody here, or is no message of MCP, does not pass.
@@ -137,7 +152,7 @@ func TestWatch(t *testing.T) {
 	feed <- data("s3", `{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":"of nobody","progress":1}}`)
 	feed <- data("s4", `{"jsonrpc":"2.0","id":7,"result":{"content":[{"type":"text","text":"an answer to nothing"}]}}`)
 	feed <- data("s5", `{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}`)
-	if ev := next(t, events); ev.ID != "s5" {
+	if ev := next(t, events); unmarked(ev) != "s5" {
 		t.Errorf("%q %s", ev.ID, ev.Data)
 	}
 	close(feed)
@@ -167,8 +182,15 @@ func (r *rig) eventually(done func() bool) {
 
 func TestWatchDenied(t *testing.T) {
 	t.Parallel()
-	r := start(t, setup{inventory: demoInventory, upstream: stateful()})
+	up := newStreaming()
+	r := start(t, setup{inventory: demoInventory, upstream: up.ServeHTTP})
 	session := r.initialize("alice")
+	g := r.do(r.update(legacy, "1").in(session))
+	last := eventOf(g.body)
+	if !strings.HasPrefix(last, "e1.") {
+		t.Fatalf("%q", g.body)
+	}
+	r.records()
 	get := func(who, session, last string) func(*rig, string, string) ask {
 		return func(r *rig, _, _ string) ask { return getOf(r.token(who), session, last) }
 	}
@@ -180,7 +202,12 @@ func TestWatchDenied(t *testing.T) {
 		{name: "2026-07-28", ask: func(r *rig, _, _ string) ask {
 			return getOf(r.token("alice"), session, "").with("Mcp-Protocol-Version", modern)
 		}, refusal: noStream},
-		{name: "an event id that is none", ask: get("alice", session, strings.Repeat("x", 1025)), refusal: rejected(400, -32600, "last-event-id", "Last-Event-ID is no id that was given out here")},
+		{name: "an event id that is none", ask: get("alice", session, "e1"), refusal: wrongEvent},
+		{name: "an event id of another session", ask: get("alice", r.initialize("alice"), last), refusal: wrongEvent},
+		{name: "an event id of another's session", ask: get("bob", r.initialize("bob"), last), refusal: wrongEvent},
+		{name: "an event id that was lengthened", ask: get("alice", session, "1"+last), refusal: wrongEvent},
+		{name: "an event id and a foreign session", ask: get("bob", session, last), refusal: lostSession},
+		{name: "an event id and a lost session", ask: get("alice", "NOSUCHSESSIONNOSUCHSESSION", last), refusal: lostSession},
 		{name: "revision unknown", ask: func(r *rig, _, _ string) ask {
 			return getOf(r.token("alice"), session, "").with("Mcp-Protocol-Version", "2024-11-05")
 		}, refusal: unsupportedVersion("2024-11-05")},
@@ -203,20 +230,21 @@ func TestResume(t *testing.T) {
 	session := r.initialize("alice")
 	r.records()
 	g := r.do(r.update(legacy, `"c-1"`).in(session))
-	if g.status != http.StatusOK || string(g.body) != "event: message\nid: e1\nretry: 20\ndata: \n\n" {
+	last := eventOf(g.body)
+	if g.status != http.StatusOK || string(g.body) != "event: message\nid: "+last+"\nretry: 20\ndata: \n\n" || !strings.HasPrefix(last, "e1.") {
 		t.Fatalf("%d %q", g.status, g.body)
 	}
 	if e := r.outcome(); e.Outcome != "allowed" || e.Reason != "detached" {
 		t.Errorf("record %+v", e)
 	}
-	events, _ := r.listen(t, "alice", session, "e1")
+	events, _ := r.listen(t, "alice", session, last)
 	feed, head := up.feed(0)
 	if head.Get("Last-Event-Id") != "e1" {
 		t.Errorf("the upstream was asked with %v", head)
 	}
 	feed <- data("e2", `{"jsonrpc":"2.0","id":"c-1","result":{"content":[{"type":"text","text":"key AKIAIOSFODNN7EXAMPLE"}]}}`)
 	ev := next(t, events)
-	if ev.ID != "e2" || !strings.Contains(string(ev.Data), `"text":"key [REDACTED:aws_access_key]"`) || strings.Contains(string(ev.Data), "AKIA") {
+	if unmarked(ev) != "e2" || !strings.Contains(string(ev.Data), `"text":"key [REDACTED:aws_access_key]"`) || strings.Contains(string(ev.Data), "AKIA") {
 		t.Errorf("%q %s", ev.ID, ev.Data)
 	}
 	var replay bool
