@@ -101,6 +101,6 @@ found, otherwise wrap returns the server's own.`,
 	root.SetIn(io.In)
 	root.SetOut(io.Out)
 	root.SetErr(io.Err)
-	root.AddCommand(serveCommand(io), wrapCommand(io), validateCommand(io), schemaCommand(io), versionCommand(io), healthcheckCommand(io))
+	root.AddCommand(serveCommand(io), wrapCommand(io), validateCommand(io), schemaCommand(io), versionCommand(io), healthcheckCommand(io), tokenCommand(io))
 	return root
 }

@@ -1,6 +1,9 @@
 package identity
 
-import "testing"
+import (
+	"context"
+	"testing"
+)
 
 // What a call costs whose token was verified before.
 func BenchmarkVerifyCached(b *testing.B) {
@@ -16,6 +19,22 @@ func BenchmarkVerifyCached(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// The cost of a verdict that is remembered must not grow with what it took to reach
+// it: one allocation, for the bytes that are hashed.
+func TestCachedVerdictIsCheap(t *testing.T) {
+	c := &stopped{now: begin}
+	v := only(signedBy(t, newIDP(rsaKey()), c.Now, nil))
+	token := NewSecret(rsaKey().mint(nil, nil))
+	n := testing.AllocsPerRun(100, func() {
+		if _, err := v.Authenticate(context.Background(), token); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if n > 1 {
+		t.Errorf("%v allocations", n)
 	}
 }
 

@@ -135,13 +135,16 @@ func (v *Introspector) ask(ctx context.Context, token Secret, d digest) (Princip
 		return Principal{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	defer release()
+	asked := v.opts.Now() // what is said may have become untrue while it was on its way
 	body, err := v.query(ctx, token)
 	var a answer
 	if err == nil {
 		a, err = readAnswer(body)
 	}
 	now := v.opts.Now()
-	v.health.note(err, now)
+	if change := v.health.note(err, now); change != nil {
+		change()
+	}
 	if err != nil {
 		return Principal{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
@@ -149,10 +152,10 @@ func (v *Introspector) ask(ctx context.Context, token Secret, d digest) (Princip
 	switch {
 	case err == nil:
 		p.Roles = v.opts.Roles.of(body)
-		v.known.put(d, verdict{principal: p, until: now.Add(positiveLife)}, now)
+		v.known.put(d, verdict{principal: p, until: asked.Add(positiveLife)}, now)
 	case errors.Is(err, ErrInvalid):
 		v.known.drop(d)
-		v.unknown.put(d, verdict{until: now.Add(negativeLife)}, now)
+		v.unknown.put(d, verdict{until: asked.Add(negativeLife)}, now)
 	}
 	return p, err
 }
@@ -199,8 +202,9 @@ func (h *health) mayTry(now time.Time) bool {
 	return true
 }
 
-// note takes the end of a question. Only changes are logged.
-func (h *health) note(err error, now time.Time) {
+// note takes the end of a question. It returns what to say about it, if anything:
+// only changes are logged, and without the lock, since a log can block.
+func (h *health) note(err error, now time.Time) (change func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch {
@@ -208,11 +212,14 @@ func (h *health) note(err error, now time.Time) {
 		// Later failures do not move the time of the next try: a question that hangs
 		// must not put it off.
 		h.failing, h.tried = true, now
-		h.log.Warn("an introspection endpoint fails; tokens are believed for 30 seconds after the last answer", "issuer", h.issuer, "error", err)
+		return func() {
+			h.log.Warn("an introspection endpoint fails; tokens are believed for 30 seconds after the last answer", "issuer", h.issuer, "error", err)
+		}
 	case err == nil && h.failing:
 		h.failing = false
-		h.log.Info("an introspection endpoint answers again", "issuer", h.issuer)
+		return func() { h.log.Info("an introspection endpoint answers again", "issuer", h.issuer) }
 	}
+	return nil
 }
 
 // answer holds the members of RFC 7662 section 2.2 that matter here.

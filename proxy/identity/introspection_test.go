@@ -115,6 +115,23 @@ func TestPositiveCache(t *testing.T) {
 	}
 }
 
+// What was true when the issuer was asked may not be when its answer arrives: the
+// 30 seconds begin with the question.
+func TestSlowAnswerIsOld(t *testing.T) {
+	c := &stopped{now: time.Unix(1000, 0)}
+	e := &endpoint{answer: always(activeAlice), wait: func(*http.Request) error { c.advance(4 * time.Second); return nil }}
+	v := verifier(e, c)
+	for _, row := range []struct {
+		after time.Duration
+		asked int64
+	}{{0, 1}, {26*time.Second - 1, 1}, {1, 2}} {
+		c.advance(row.after)
+		if _, err := v.Authenticate(t.Context(), NewSecret("t")); err != nil || e.asked.Load() != row.asked {
+			t.Errorf("after %v: %v, asked %d times, want %d", row.after, err, e.asked.Load(), row.asked)
+		}
+	}
+}
+
 // A token that expires while its answer is cached is refused at once.
 func TestExpiryInsideTheCache(t *testing.T) {
 	e, c := &endpoint{answer: always(`{"active":true,"sub":"alice","aud":"doc-server","exp":1010}`)}, &stopped{now: time.Unix(1000, 0)}

@@ -162,10 +162,11 @@ func (r *keyring) start(now time.Time) {
 		defer cancel()
 		set, err := r.fetch(ctx)
 		r.mu.Lock()
-		defer r.mu.Unlock()
-		r.take(now, set, err)
+		turned, fresh := r.take(now, set, err)
 		r.flight = nil
 		close(flight)
+		r.mu.Unlock()
+		r.report(turned, fresh, set, err) // without the lock, since a log can block
 	})
 }
 
@@ -177,24 +178,34 @@ func (r *keyring) fetch(ctx context.Context) (*keySet, error) {
 	return parseKeySet(text)
 }
 
-// take notes the end of the attempt that began at when. Only changes are logged:
-// an issuer that is down for an hour is one line, not a thousand.
-func (r *keyring) take(when time.Time, set *keySet, err error) {
+// take notes the end of the attempt that began at when. Turned says that attempts
+// have begun to fail, or to succeed again; fresh that there is another set.
+func (r *keyring) take(when time.Time, set *keySet, err error) (turned, fresh bool) {
+	turned = r.failing != (err != nil)
+	r.failing = err != nil
 	if err != nil {
-		if !r.failing && r.life.Err() == nil {
-			r.log.Warn("the keys of an issuer could not be fetched; those before are used until they are too old", "issuer", r.issuer, "error", err)
-		}
-		r.failing = true
-		return
+		return turned, false
 	}
-	if r.failing {
-		r.log.Info("the keys of an issuer can be fetched again", "issuer", r.issuer)
-	}
-	r.failing, r.loaded = false, when
+	r.loaded = when
 	if r.set != nil && r.set.sum == set.sum {
-		return // the same generation
+		return turned, false // the same generation
 	}
 	r.set = set
+	return turned, true
+}
+
+// report logs changes only: an issuer that is down for an hour is one line, not a
+// thousand.
+func (r *keyring) report(turned, fresh bool, set *keySet, err error) {
+	switch {
+	case turned && err != nil && r.life.Err() == nil:
+		r.log.Warn("the keys of an issuer could not be fetched; those before are used until they are too old", "issuer", r.issuer, "error", err)
+	case turned && err == nil:
+		r.log.Info("the keys of an issuer can be fetched again", "issuer", r.issuer)
+	}
+	if !fresh {
+		return
+	}
 	r.log.Info("keys of an issuer loaded", "issuer", r.issuer, "keys", len(set.keys))
 	if len(set.leftOut) > 0 || len(set.keys) == 0 {
 		r.log.Warn("an issuer has keys that cannot be used, or none", "issuer", r.issuer, "left_out", set.leftOut)

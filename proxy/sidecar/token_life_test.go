@@ -110,6 +110,7 @@ func TestFaultyIssuerOfKeys(t *testing.T) {
 			r.issuer.Repair(row.endpoint)
 			r.clock.advance(2 * time.Second)
 			r.expect("repaired", token, 200)
+			r.stop()
 			if log := r.stderr.String(); !strings.Contains(log, "could not be fetched") || !strings.Contains(log, "can be fetched again") {
 				t.Errorf("log: %s", log)
 			}
