@@ -27,6 +27,8 @@ type request struct {
 	challenge string // PKCE, always S256
 	resource  string
 	scopes    []string
+	login     bool   // the client wants to know who the user is (OpenID Connect)
+	nonce     string // that comes back with it
 }
 
 // pendingCode is what an authorization code stands for.
@@ -103,17 +105,23 @@ func parseRequest(query url.Values) (request, *oauthError) {
 			return request{}, &oauthError{invalidRequest, "a parameter comes twice"}
 		}
 	}
-	req := request{state: query.Get("state"), challenge: query.Get("code_challenge"), resource: query.Get("resource"), scopes: strings.Fields(query.Get("scope"))}
+	req := request{state: query.Get("state"), challenge: query.Get("code_challenge"), resource: query.Get("resource"), scopes: strings.Fields(query.Get("scope")), nonce: query.Get("nonce")}
+	req.login = slices.Contains(req.scopes, openIDScope)
 	switch {
 	case query.Get("response_type") != "code":
 		return req, &oauthError{unsupportedResponseType, "only code is served"}
 	case query.Get("code_challenge_method") != "S256" || len(req.challenge) != challengeLength:
 		return req, &oauthError{invalidRequest, "PKCE with S256 is required"}
+	case req.resource == "" && req.login:
+		return req, nil // the token is for nothing: what counts is who logged in
 	case req.resource == "":
 		return req, &oauthError{invalidTarget, "resource has to say whom the token is for"}
 	}
 	return req, checkResource(req.resource)
 }
+
+// openIDScope asks who the user is (OpenID Connect Core 1.0 section 3.1.2.1).
+const openIDScope = "openid"
 
 // challengeLength is that of a SHA-256 in Base64 (RFC 7636 section 4.2).
 const challengeLength = 43
@@ -168,7 +176,7 @@ var loginPage = template.Must(template.New("login").Parse(`<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>Demo issuer</title>
 <h1>Demo issuer of mcp-sidecar</h1>
 <p>This is a test tool: it believes any name.</p>
-<p>{{.Client}} asks for access to {{.Resource}}{{with .Scopes}}, with the scopes {{.}}{{end}}. You will be sent to {{.Redirect}}.</p>
+<p>{{.Client}} asks {{with .Resource}}for access to {{.}}{{else}}who you are{{end}}{{with .Scopes}}, with the scopes {{.}}{{end}}. You will be sent to {{.Redirect}}.</p>
 <form method="post"><label>Log in as <input name="user" list="users" required autofocus></label>
 <datalist id="users">{{range .Users}}<option value="{{.}}">{{end}}</datalist>
 <button>Allow</button></form></html>

@@ -278,3 +278,33 @@ func TestRefresh(t *testing.T) {
 		t.Errorf("a client that may not refresh: %v", once)
 	}
 }
+
+// A login with the scope openid says who the user is, to the client that asked and
+// for the login that it began. It needs no resource, and gets no further without.
+func TestIDToken(t *testing.T) {
+	i, now := withUsers()
+	resp, answer := post(t, i, tokenPath, "", "", redemption(code(t, i, "scope", "openid profile", "resource", "", "nonce", "n-1"), "resource", ""))
+	token, _ := answer["id_token"].(string)
+	if resp.StatusCode != http.StatusOK || token == "" {
+		t.Fatalf("status %d, %v", resp.StatusCode, answer)
+	}
+	header, claims, err := verified(t, i, token)
+	if err != nil || header["typ"] != "JWT" || claims["iss"] != testURL || claims["sub"] != "alice" || claims["aud"] != "app" || claims["nonce"] != "n-1" ||
+		claims["exp"] != float64(now.Add(defaultLifetime).Unix()) {
+		t.Errorf("%v %v, %v", header, claims, err)
+	}
+	access, _ := answer["access_token"].(string)
+	if _, claims, err := verified(t, i, access); err != nil || claims["aud"] != "" {
+		t.Errorf("the access token is for %v, %v", claims["aud"], err)
+	}
+	if _, answer := post(t, i, tokenPath, "", "", redemption(code(t, i))); answer["id_token"] != nil {
+		t.Error("an ID token that nobody asked for")
+	}
+	if back := sentBack(t, login(i, authRequest("resource", ""))); back.Get("error") != invalidTarget {
+		t.Errorf("without resource and openid: %v", back)
+	}
+	page := login(i, authRequest("login_hint", "", "scope", "openid", "resource", "")).Body.String()
+	if !strings.Contains(page, "The &lt;App&gt; asks who you are, with the scopes openid.") {
+		t.Errorf("page %s", page)
+	}
+}

@@ -28,7 +28,28 @@ func (i *Issuer) redeem(c Client, form url.Values) (*grant, *oauthError) {
 	g := i.issue(Claims{Subject: code.user, ClientID: c.ID, Audience: code.resource, Scopes: code.scopes}, i.config.Lifetime)
 	i.addRefresh(c, g)
 	code.token = g.AccessToken
+	if code.login {
+		g.IDToken = i.idToken(code)
+	}
 	return g, nil
+}
+
+// idToken says who logged in (OpenID Connect Core 1.0 section 2). The caller holds
+// the lock.
+func (i *Issuer) idToken(code *pendingCode) string {
+	now := i.config.Now()
+	claims := map[string]any{
+		"iss": i.config.URL, "sub": code.user, "aud": code.client.ID, "preferred_username": code.user,
+		"iat": now.Unix(), "exp": now.Add(i.config.Lifetime).Unix(),
+	}
+	if code.nonce != "" {
+		claims["nonce"] = code.nonce
+	}
+	token, err := i.sign(map[string]any{"typ": "JWT"}, claims)
+	if err != nil {
+		panic("issuer: " + err.Error()) // no key is left
+	}
+	return token
 }
 
 // proves is the check of RFC 7636 section 4.6.

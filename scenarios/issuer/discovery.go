@@ -47,5 +47,7 @@ func (i *Issuer) document(issuer string) map[string]any {
 		"introspection_endpoint_auth_methods_supported":         []string{"client_secret_basic"},
 		"authorization_response_iss_parameter_supported":        true,
 		"client_id_metadata_document_supported":                 i.config.Documents != nil,
+		"subject_types_supported":                               []string{"public"},
+		"id_token_signing_alg_values_supported":                 algorithms,
 	}
 }

@@ -12,6 +12,7 @@
 //     8707, RFC 9207), refresh tokens that are good once
 //   - clients by [Issuer.AddClient], dynamic registration (RFC 7591), or a document at
 //     their id (draft-ietf-oauth-client-id-metadata-document)
+//   - logins with an ID token (OpenID Connect Core, scope openid)
 //   - client credentials (RFC 6749 section 4.4), token exchange (RFC 8693)
 //   - introspection (RFC 7662) and revocation (RFC 7009)
 //

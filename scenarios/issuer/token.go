@@ -52,6 +52,7 @@ func (e *oauthError) write(w http.ResponseWriter) {
 type grant struct {
 	AccessToken  string `json:"access_token"`
 	RefreshToken string `json:"refresh_token,omitempty"`
+	IDToken      string `json:"id_token,omitempty"`          // OpenID Connect Core 1.0 section 3.1.3.3
 	IssuedType   string `json:"issued_token_type,omitempty"` // RFC 8693 section 2.2.1
 	TokenType    string `json:"token_type"`
 	ExpiresIn    int64  `json:"expires_in"`
