@@ -25,7 +25,7 @@ var credentialMutants = []mutant{
 	{name: "shown: commands see the sidecar's settings", file: "proxy/sidecar/secret.go", old: "\t\treturn config.IsOwnVariable(variable)\n", new: "\t\treturn variable == \"\"\n", pkgs: []string{"./proxy/sidecar"}, run: "Credential"},
 	{name: "shown: commands leave processes behind", file: "proxy/identity/command_unix.go", old: "syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)", new: "syscall.Kill(cmd.Process.Pid, syscall.SIGKILL)", pkgs: credentialTests, run: "Command"},
 	{name: "shown: nothing is shown where there is none", file: "proxy/backend/http.go", old: "if err == nil && c.Empty() {", new: "if false {", pkgs: credentialTests, run: "Credential"},
-	{name: "shown: a refused one is shown again", file: "proxy/backend/http.go", old: "\tif !ok {\n\t\treturn resp, nil\n\t}\n", new: "", pkgs: credentialTests, run: "Credential"},
+	{name: "shown: a refused one is shown again", file: "proxy/backend/http.go", old: "\tif !ok {\n\t\treturn resp, nil\n\t}\n", new: "\t_ = ok\n", pkgs: credentialTests, run: "Credential"},
 	{name: "shown: any failure asks for another", file: "proxy/backend/http.go", old: "resp.StatusCode != http.StatusUnauthorized ||", new: "resp.StatusCode < 400 ||", pkgs: credentialTests, run: "Credential"},
 	{name: "shown: refused ones are not replaced", file: "proxy/backend/http.go", old: "if err != nil || resp.StatusCode != http.StatusUnauthorized ||", new: "if true ||", pkgs: credentialTests, run: "Credential"},
 	{name: "shown: a probe is ready whoever refuses it", file: "proxy/backend/ready.go", old: "case p.nobody && (", new: "case (", pkgs: credentialTests, run: "Ready|Probe|Readiness"},
@@ -49,6 +49,12 @@ var credentialMutants = []mutant{
 	{name: "own argument: of every server", file: "proxy/pipeline/argument.go", old: "a := p.opts.Arguments[p.serverOf(c)]\n", new: "a := p.opts.Arguments[p.serverOf(c)]\n\tfor _, other := range p.opts.Arguments {\n\t\ta = other\n\t}\n", pkgs: []string{"./proxy/sidecar"}, run: "Argument"},
 	{name: "own argument: not in observe", file: "proxy/pipeline/inspect_input.go", old: "return c.argumentPatches(own, hidden)", new: "return c.argumentPatches(nil, hidden)", pkgs: []string{"./proxy/sidecar"}, run: "Argument"},
 	{name: "own argument: headers do without", file: "proxy/pipeline/params.go", old: "if c.Era != Modern || len(c.tool.headers) == 0 {", new: "if len(c.params) == 0 {", pkgs: []string{"./proxy/sidecar"}, run: "Argument"},
+
+	{name: "upstream tls: public authorities beside the pinned one", file: "proxy/sidecar/upstream_tls.go", old: "if next.RootCAs, err = authorities(files[0]); err != nil {", new: "if _, err = authorities(files[0]); err != nil {", pkgs: []string{"./proxy/sidecar"}, run: "Upstream"},
+	{name: "upstream tls: no certificate is shown", file: "proxy/sidecar/upstream_tls.go", old: "next.Certificates = []tls.Certificate{pair}", new: "_ = pair", pkgs: []string{"./proxy/sidecar"}, run: "Upstream"},
+	{name: "upstream tls: any host of the authority", file: "proxy/backend/http.go", old: "\tc.ServerName = host\n", new: "\tc.ServerName, c.InsecureSkipVerify = host, true\n", pkgs: []string{"./proxy/sidecar"}, run: "Upstream"},
+	{name: "upstream tls: old protocols", file: "proxy/sidecar/upstream_tls.go", old: "MinVersion: tls.VersionTLS12, Time", new: "MinVersion: tls.VersionTLS10, Time", pkgs: []string{"./proxy/sidecar"}, run: "Upstream"},
+	{name: "upstream tls: connections outlive the authority", file: "proxy/backend/http.go", old: "was != nil && was != now", new: "false", pkgs: []string{"./proxy/sidecar"}, run: "Upstream"},
 
 	{name: "echo: the own credential is no secret", file: "guards/secrets/secrets.go", old: "found := Find(t.Value, t.Own...)", new: "found := Find(t.Value)", pkgs: echoTests, run: "Own"},
 	{name: "echo: only the first time", file: "guards/secrets/own.go", old: "\t\t\tat += len(credential)\n", new: "\t\t\tat = len(c.text)\n", pkgs: echoTests, run: "Own"},

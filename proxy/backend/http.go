@@ -20,6 +20,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"mcp-sidecar/proxy/identity"
@@ -56,8 +57,9 @@ type source interface {
 type Options struct {
 	URL         string
 	Credential  Credential
-	MaxResult   int           // bytes of one message; 0 means 16 MiB
-	IdleTimeout time.Duration // longest silence within an answer; 0 means 5 minutes
+	TLS         func() *tls.Config // as it is now, for https; nil: the system's authorities, and no certificate is shown
+	MaxResult   int                // bytes of one message; 0 means 16 MiB
+	IdleTimeout time.Duration      // longest silence within an answer; 0 means 5 minutes
 }
 
 // HTTP is an upstream that speaks streamable HTTP. It is safe for concurrent use.
@@ -65,7 +67,8 @@ type HTTP struct {
 	opts      Options
 	url       *url.URL
 	transport *http.Transport
-	streams   *http.Transport // for what stays open: its connections do little, and are many
+	streams   *http.Transport            // for what stays open: its connections do little, and are many
+	secured   atomic.Pointer[tls.Config] // what idle connections were opened with
 }
 
 // NewHTTP returns an upstream at o.URL. It opens no connection yet.
@@ -80,25 +83,70 @@ func NewHTTP(o Options) (*HTTP, error) {
 	if o.IdleTimeout == 0 {
 		o.IdleTimeout = 5 * time.Minute
 	}
-	streams := newTransport()
+	streams := newTransport(o.TLS)
 	streams.ReadBufferSize, streams.WriteBufferSize = streamBuffer, streamBuffer
-	return &HTTP{opts: o, url: u, transport: newTransport(), streams: streams}, nil
+	return &HTTP{opts: o, url: u, transport: newTransport(o.TLS), streams: streams}, nil
 }
 
 // streamBuffer is the size of a stream's buffers, in bytes. Go's own take four
 // times as much.
 const streamBuffer = 1 << 10
 
-func newTransport() *http.Transport {
-	return &http.Transport{
+// handshakeTime bounds a TLS handshake.
+const handshakeTime = 5 * time.Second
+
+func newTransport(secure func() *tls.Config) *http.Transport {
+	t := &http.Transport{
 		Proxy:                  nil, // HTTP_PROXY would show the service credential to a third party
 		DialContext:            (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
-		TLSHandshakeTimeout:    5 * time.Second,
+		TLSHandshakeTimeout:    handshakeTime,
 		DisableCompression:     true, // what is inspected is what was sent
 		MaxIdleConnsPerHost:    256,
 		IdleConnTimeout:        90 * time.Second,
 		MaxResponseHeaderBytes: 16 << 10,
+	}
+	if secure != nil {
+		t.DialTLSContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := t.DialContext(ctx, network, address)
+			if err != nil {
+				return nil, err
+			}
+			return handshake(ctx, conn, address, secure())
+		}
+	}
+	return t
+}
+
+// handshake secures conn with c as it is at this moment: a transport would keep
+// the one that it was made with.
+func handshake(ctx context.Context, conn net.Conn, address string, c *tls.Config) (net.Conn, error) {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	c = c.Clone()
+	c.ServerName = host
+	ctx, cancel := context.WithTimeout(ctx, handshakeTime)
+	defer cancel()
+	secured := tls.Client(conn, c)
+	if err := secured.HandshakeContext(ctx); err != nil {
+		_ = conn.Close()
+		return nil, fmt.Errorf("the upstream's identity: %w", err)
+	}
+	return secured, nil
+}
+
+// followTLS closes connections that nobody uses once they are not how new ones are
+// opened: an authority or a certificate was replaced.
+func (h *HTTP) followTLS() {
+	if h.opts.TLS == nil {
+		return
+	}
+	now := h.opts.TLS()
+	if was := h.secured.Swap(now); was != nil && was != now {
+		_ = h.Close()
 	}
 }
 
@@ -131,6 +179,7 @@ func (h *HTTP) carry(caller context.Context, x wire.Exchange, sink wire.Sink, sh
 	// stream that stays open may be silent once it has begun.
 	idle := time.AfterFunc(h.opts.IdleTimeout, cancel)
 	defer idle.Stop()
+	h.followTLS()
 	resp, err := h.roundTrip(ctx, x, shown)
 	if err != nil {
 		cancel()

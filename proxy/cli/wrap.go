@@ -177,7 +177,7 @@ func (f wrapFlags) replace(cfg *config.Config) error {
 			cfg.Unused = append(cfg.Unused, u.Credential)
 			u.Credential = config.Credential{}
 		}
-		u.URL, u.Command, u.AllowPlaintext = "", f.command, false
+		u.URL, u.Command, u.AllowPlaintext, u.TLS = "", f.command, false, nil
 		cfg.Upstreams[name] = u
 	}
 	cfg.Override("upstreams", "the command line")

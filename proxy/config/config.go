@@ -209,6 +209,9 @@ type Upstream struct {
 	// Shared lets all callers use one process of Command. False starts one for each
 	// session, or for each caller where there are no sessions.
 	Shared bool `json:"shared,omitempty" jsonschema:"Lets all callers use one process of the command. Default: false, a process for each session or caller."`
+	// TLS says by what the server of an https URL is known, and which certificate the
+	// sidecar shows to it. Nil means the system's authorities, and none.
+	TLS *UpstreamTLS `json:"tls,omitempty" jsonschema:"Authority of the server's certificate, and the certificate that the sidecar shows to it. Default: the system's authorities, no certificate."`
 	// Credential is what the sidecar shows to it. Zero shows nothing. There is no
 	// way to pass the caller's credential on.
 	Credential Credential `json:"credential,omitzero" jsonschema:"The sidecar's own credential for this server. The caller's credential is never passed on."`

@@ -30,6 +30,19 @@ type Credential struct {
 	MaxAge Duration `json:"max_age,omitempty" jsonschema:"How long what exec printed may be used. Default: until the server refuses it."`
 }
 
+// UpstreamTLS is who a server must be, and who the sidecar is to it. The files are
+// read again when they change.
+type UpstreamTLS struct {
+	// CAFile holds the only authorities that the server's certificate may come from.
+	// Empty means the system's.
+	CAFile string `json:"ca_file,omitempty" jsonschema:"The only authorities in PEM of which the server's certificate may be. Read again when it changes. Default: the system's."`
+	// CertFile holds the certificate that the sidecar shows, and those that issued it,
+	// leaf first. Empty shows none.
+	CertFile string `json:"cert_file,omitempty" jsonschema:"Certificate chain in PEM that the sidecar shows to the server. Read again when it changes. Default: none."`
+	// KeyFile holds the key of CertFile. It goes with it.
+	KeyFile string `json:"key_file,omitempty" jsonschema:"Private key of cert_file in PEM. Read again when it changes."`
+}
+
 // HeaderName is the header that carries the credential: Header, or Authorization
 // when that is empty.
 func (c Credential) HeaderName() string {

@@ -40,7 +40,7 @@ var laterGuards = []pendingSetting{{"terminal", justOff}, {"input_secrets", just
 // Values of built keys that are not built yet.
 var (
 	pendingConsent     = []string{"elicit"}
-	pendingCredentials = []string{"client_credentials", "token_exchange", "mtls"}
+	pendingCredentials = []string{"client_credentials", "token_exchange"}
 )
 
 // pendingKey finds key among the pending ones of t.

@@ -145,6 +145,28 @@ func (c Credential) checkVariable(k *checker, path string) {
 	}
 }
 
+func (t *UpstreamTLS) check(k *checker, path string, up Upstream) {
+	if t == nil {
+		return
+	}
+	u, _ := parseURL(up.URL)
+	switch {
+	case up.URL == "":
+		k.badKey(path, "is for url")
+	case u != nil && u.Scheme != "https":
+		k.badKey(path, "needs a url with https")
+	case *t == UpstreamTLS{}:
+		k.lacks(path, "needs ca_file, or cert_file and key_file")
+	case t.CertFile == "" && t.KeyFile != "":
+		k.lacks(child(path, "cert_file"), "is required with key_file")
+	case t.CertFile != "" && t.KeyFile == "":
+		k.lacks(child(path, "key_file"), "is required with cert_file")
+	}
+	k.file(child(path, "ca_file"), t.CAFile)
+	k.file(child(path, "cert_file"), t.CertFile)
+	k.file(child(path, "key_file"), t.KeyFile)
+}
+
 func (c Credential) checkArgument(k *checker, path string) {
 	argument := child(path, "argument")
 	switch {
@@ -197,6 +219,11 @@ func (c *Config) otherSecrets() []otherSecret {
 	all := []otherSecret{{"seal_key_file", c.SealKeyFile}}
 	if c.TLS != nil {
 		all = append(all, otherSecret{"tls.key_file", c.TLS.KeyFile})
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Upstreams)) {
+		if t := c.Upstreams[name].TLS; t != nil {
+			all = append(all, otherSecret{child(child(child("upstreams", name), "tls"), "key_file"), t.KeyFile})
+		}
 	}
 	if c.Auth != nil {
 		all = append(all, otherSecret{"auth.static_tokens_file", c.Auth.StaticTokensFile})

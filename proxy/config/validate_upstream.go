@@ -36,6 +36,7 @@ func (up Upstream) check(k *checker, path string) {
 	default:
 		k.lacks(path, "needs either url or command")
 	}
+	up.TLS.check(k, child(path, "tls"), up)
 	up.Credential.check(k, child(path, "credential"), up)
 }
 

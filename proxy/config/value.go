@@ -160,6 +160,9 @@ func (s *Sync) UnmarshalText(b []byte) error { return enumParse(syncNames, b, s)
 
 // UnmarshalText accepts exactly the names of the file, in lower case.
 func (k *CredentialKind) UnmarshalText(b []byte) error {
+	if string(b) == "mtls" {
+		return errors.New("is none of the kinds: a certificate for the server belongs into tls beside credential")
+	}
 	return enumParse(credentialNames, b, k, pendingCredentials...)
 }
 

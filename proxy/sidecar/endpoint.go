@@ -88,6 +88,10 @@ func (s *Sidecar) buildBackend(name string, u config.Upstream) (upstream, error)
 	if u.Credential.Kind == config.CredentialHeader {
 		o.Credential = backend.Credential{Header: u.Credential.HeaderName(), Prefix: u.Credential.HeaderPrefix(), Source: s.stored[name]}
 	}
+	var err error
+	if o.TLS, err = s.upstreamTLS(name, u.TLS); err != nil {
+		return nil, err
+	}
 	h, err := backend.NewHTTP(o)
 	if err != nil {
 		return nil, fmt.Errorf("%w: upstreams.%s: %w", ErrConfig, name, err)

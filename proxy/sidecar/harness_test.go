@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -61,6 +62,8 @@ type setup struct {
 	upstream   http.HandlerFunc  // what answers anything but the inventory; nil is a trap
 	inventory  string            // JSON array of tools; empty makes tools/list a trap too
 	resources  string            // members of the result of a list of resources or templates that the sidecar asks for
+	secure     *tls.Config       // of docs, which speaks https then
+	members    string            // YAML of docs beside url and credential
 	credential string            // YAML of what docs is shown; empty is a header from service.token
 	files      map[string]string // further files beside the configuration
 	others     map[string]setup  // further servers by name, of which upstream, inventory, resources and credential count
@@ -261,11 +264,11 @@ func (r *rig) config(s setup) *config.Config {
 	}
 	upstreams := ""
 	for name, up := range r.ups {
-		credential := s.credential
+		of := s
 		if name != "docs" {
-			credential = s.others[name].credential
+			of = s.others[name]
 		}
-		upstreams += fmt.Sprintf("  %s: { url: %q, credential: %s }\n", name, up.url(), strings.ReplaceAll(cmp.Or(credential, "{ kind: header, file: service.token }"), "$DIR", r.dir))
+		upstreams += strings.ReplaceAll(fmt.Sprintf("  %s: { url: %q, %s credential: %s }\n", name, up.url(), of.members, cmp.Or(of.credential, "{ kind: header, file: service.token }")), "$DIR", r.dir)
 	}
 	text := fmt.Sprintf(`version: 1
 preset: %s

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"mcp-sidecar/proxy/config"
 	"mcp-sidecar/proxy/identity"
 )
 
@@ -135,7 +136,12 @@ func TestCredentialIsNotTheCallers(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, o := range map[string]Options{"in the environment": {Token: identity.NewSecret(service)}, "in a file": {TokenFile: file}, "another": {Token: identity.NewSecret("x" + service)}} {
-		s, err := New(r.config(setup{}), o)
+		cfg, err := config.Load(filepath.Join(r.dir, "sidecar.yaml"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg.Audit.File = filepath.Join(t.TempDir(), "audit.jsonl")
+		s, err := New(cfg, o)
 		if refused := errors.Is(err, ErrConfig); refused != (name != "another") || strings.Contains(fmt.Sprint(err), service) {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -73,12 +73,18 @@ func certPEM(der []byte) string {
 // servers on loopback and for clients.
 func (a *authority) issue(name string, until time.Time) (pair tls.Certificate, cert, key string) {
 	a.t.Helper()
+	return a.issueFor(name, until, net.IPv4(127, 0, 0, 1))
+}
+
+// issueFor is issue for a server at other addresses.
+func (a *authority) issueFor(name string, until time.Time, at ...net.IP) (pair tls.Certificate, cert, key string) {
+	a.t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		a.t.Fatal(err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name}, IPAddresses: at,
 		NotBefore: testBegin, NotAfter: until, KeyUsage: x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}

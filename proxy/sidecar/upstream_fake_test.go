@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -36,7 +37,14 @@ type received struct {
 
 func newFakeUpstream(t testing.TB, s setup) *fakeUpstream {
 	u := &fakeUpstream{t: t, handle: s.upstream, inventory: s.inventory, resources: s.resources}
-	u.server = httptest.NewServer(http.HandlerFunc(u.serve))
+	u.server = httptest.NewUnstartedServer(http.HandlerFunc(u.serve))
+	u.server.Config.ErrorLog = log.New(io.Discard, "", 0) // handshakes that fail on purpose
+	if s.secure != nil {
+		u.server.TLS = s.secure
+		u.server.StartTLS()
+	} else {
+		u.server.Start()
+	}
 	t.Cleanup(u.server.Close)
 	return u
 }
