@@ -25,6 +25,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 )
 
@@ -108,6 +109,9 @@ func demo(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	if err := finish(o, rep, stdout); err != nil {
 		return err
+	}
+	if leaks := l.leaks(rep); len(leaks) > 0 {
+		return coded(exitUnexpected, fmt.Errorf("a client's credential is where none may be:\n%s", strings.Join(leaks, "\n")))
 	}
 	if !rep.OK {
 		return coded(exitUnexpected, fmt.Errorf("%d not as expected\n%s", rep.Summary.Unexpected, l.tails()))

@@ -118,13 +118,7 @@ func (r recorded) finds(tool, label string) bool {
 // holds reports whether credential occurs anywhere in the request, as it is or
 // encoded in base64 or for a URL.
 func (r recorded) holds(credential string) bool {
-	var b strings.Builder
-	fmt.Fprintln(&b, r.url)
-	for name, values := range r.header {
-		fmt.Fprintln(&b, name, values)
-	}
-	b.Write(r.body)
-	seen := b.String()
+	seen := string(r.text())
 	for _, form := range spellings(credential) {
 		if strings.Contains(seen, form) {
 			return true
@@ -147,6 +141,17 @@ func (r recorded) carries(header string) bool {
 		}
 	}
 	return false
+}
+
+// text is all of the request.
+func (r recorded) text() []byte {
+	var b bytes.Buffer
+	fmt.Fprintln(&b, r.url)
+	for name, values := range r.header {
+		fmt.Fprintln(&b, name, values)
+	}
+	b.Write(r.body)
+	return b.Bytes()
 }
 
 // spellings returns credential raw, URL-encoded, and the parts of its base64

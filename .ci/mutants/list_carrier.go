@@ -38,7 +38,7 @@ var carrierMutants = []mutant{
 	{name: "argument: other hosts may send it under a public name", file: "proxy/config/validate_caller.go", old: "	case c.BehindTLSProxy, u != nil && !isLoopback(u.Hostname()):", new: "	case c.BehindTLSProxy, u == nil && false:", pkgs: []string{"./proxy/config"}},
 	{name: "argument: it is set by two", file: "proxy/config/validate_caller.go", old: "if strings.EqualFold(name, TokenArgumentName) {", new: "if false {", pkgs: []string{"./proxy/config"}},
 	{name: "recheck: never", file: "proxy/sidecar/recheck.go", old: "			e.pipeline.Recheck()\n", new: "			_ = e\n", pkgs: carrierTests, run: "Revoked"},
-	{name: "recheck: a refused token keeps its stream", file: "proxy/pipeline/recheck.go", old: "	case err == nil || errors.As(err, &refusal):", new: "	case err == nil:", pkgs: recheckTests, run: "Recheck"},
+	{name: "recheck: a refused token keeps its stream", file: "proxy/pipeline/recheck.go", old: "	case err == nil || errors.As(err, &refusal):", new: "	case err == nil || errors.As(err, &refusal) && refusal == nil:", pkgs: recheckTests, run: "Recheck"},
 	{name: "recheck: somebody else's token keeps a stream", file: "proxy/pipeline/recheck.go", old: "good := err == nil && who.Key() == s.owner", new: "good := err == nil && who.Key() != \"\"", pkgs: recheckTests, run: "Recheck"},
 	{name: "recheck: an expired token was revoked", file: "proxy/pipeline/recheck.go", old: "	case errors.Is(err, identity.ErrExpired):", new: "	case false:", pkgs: recheckTests, run: "Recheck"},
 	{name: "recheck: patience without end", file: "proxy/pipeline/recheck.go", old: "	case now.Sub(verified) >= unverifiedTime:", new: "	case now.Sub(verified) >= 1000*unverifiedTime:", pkgs: recheckTests, run: "Recheck"},
@@ -47,5 +47,11 @@ var carrierMutants = []mutant{
 	{name: "recheck: one question after the other while one hangs", file: "proxy/pipeline/recheck.go", old: "		if !busy {", new: "		if !busy || true {", pkgs: recheckTests, run: "Recheck"},
 	{name: "recheck: streams that have ended are remembered", file: "proxy/pipeline/recheck.go", old: "		delete(o.all, s)\n", new: "", pkgs: recheckTests, run: "Recheck"},
 	{name: "recheck: a panic ends everything", file: "proxy/pipeline/recheck.go", old: "		if v := recover(); v != nil {\n			err = ", new: "		if v := any(nil); v != nil {\n			err = ", pkgs: recheckTests, run: "Recheck"},
+	// What the canary of the whole suite is for: tests that look for something else
+	// turn red.
+	{name: "canary: a token is logged", file: "proxy/pipeline/authenticate.go", old: "	token, err := c.token()\n", new: "	token, err := c.token()\n	p.opts.Log.Info(\"verifying\", \"token\", token.Reveal())\n", pkgs: carrierTests, run: "TestListsAreFiltered|TestMetadata|TestSilentSessions"},
+	{name: "canary: a token is recorded", file: "proxy/pipeline/record.go", old: "Would: c.Would,", new: "Would: c.presented,", pkgs: carrierTests, run: "TestListsAreFiltered|TestMetadata|TestSilentSessions"},
+	{name: "canary: a token is sent to the server", file: "proxy/pipeline/execute.go", old: "Session: c.upstreamSession(), Owner: c.Principal.Key()}\n	if c.Verb", new: "Session: append(c.presented, \"\")[0], Owner: c.Principal.Key()}\n	if c.Verb", pkgs: carrierTests, run: "TestListsAreFiltered|TestSilentSessions"},
+	{name: "canary: a token comes back", file: "proxy/pipeline/answer.go", old: "`,\"audit_id\":`...), c.ID)\n", new: "`,\"audit_id\":`...), c.ID+append(c.presented, \"\")[0])\n", pkgs: carrierTests, run: "TestFailedInitialize|TestSilentSessions"},
 	{name: "argument: nobody is warned", file: "proxy/sidecar/summary.go", old: "if s.cfg.Auth != nil && s.cfg.Auth.TokenArgument {", new: "if false {", pkgs: carrierTests, run: "Argument"},
 }

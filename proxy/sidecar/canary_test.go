@@ -3,11 +3,22 @@ package sidecar
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
+	"regexp"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
+
+	"mcp-sidecar/scenarios/canary"
 )
 
 // canaryRows send a token everywhere it can be put beside its own header.
@@ -82,23 +93,41 @@ func canaryRows(r *rig, rev, token string) map[string]ask {
 	return rows
 }
 
+// credentials are all that any client of any test of this package shows. None may
+// reach what any other test records either.
+var credentials canary.Watch
+
 // TestCanary: wherever a client puts its token, no 12 bytes of it arrive at the
-// upstream, in the audit file, in the log, or in an answer.
+// upstream, in the audit file, in the log, at a probe or in an answer.
 func TestCanary(t *testing.T) {
 	t.Parallel()
+	world := setup{inventory: demoInventory, upstream: stateful(), extra: "diagnostics: { listen: 127.0.0.1:0 }\n", change: tokensInArguments}
 	for _, rev := range bothRevisions {
-		r := start(t, setup{inventory: demoInventory, upstream: stateful()})
-		token := r.token("carol")
-		for name, a := range canaryRows(r, rev, token) {
-			t.Run(name+"/"+rev, func(t *testing.T) {
-				before := r.leaks(token)
-				r.do(a)
-				for where, n := range r.leaks(token) {
-					if n > before[where] {
-						t.Errorf("%s holds a slice of the token", where)
+		for name := range canaryRows(start(t, world), rev, "nobody's") {
+			for _, way := range []string{"header", "argument", "signed"} {
+				t.Run(name+"/"+way+"/"+rev, func(t *testing.T) {
+					s := world
+					if way == "signed" {
+						s.change = signedOnly
 					}
-				}
-			})
+					r := start(t, s) // what it has recorded is looked through at its end
+					if way == "signed" {
+						r.tokens["alice"], r.tokens["carol"] = r.signed(nil, nil), r.signed(nil, members{"sub": "carol"})
+					}
+					token := r.token("carol")
+					a := canaryRows(r, rev, token)[name]
+					if way == "argument" {
+						a = a.with("Authorization")
+						a.body = strings.Replace(a.body, `"arguments":{`, `"arguments":{"x":1,"token":"`+token+`",`, 1)
+						a.body = strings.Replace(a.body, `",}`, `"}`, 1)
+						if !json.Valid([]byte(a.body)) || !strings.Contains(a.body, `"token":"`) || !strings.HasPrefix(a.header.Get("Content-Type"), "application/json") {
+							t.Skip("nothing says that it shows a token")
+						}
+					}
+					r.do(a)
+					r.probeAll()
+				})
+			}
 		}
 	}
 }
@@ -114,7 +143,6 @@ func TestCanaryOfRefusedTokens(t *testing.T) {
 	} {
 		r := start(t, setup{introspect: introspect})
 		const token = "FOREIGN3TOKEN5FOREIGN7TOKEN9"
-		r.tokens[name] = token
 		for _, rev := range bothRevisions {
 			for _, a := range []ask{
 				toolCall(rev, token, "1", "read_document", `{"t":"`+token+`"}`),
@@ -126,80 +154,217 @@ func TestCanaryOfRefusedTokens(t *testing.T) {
 				}
 			}
 		}
-		for where := range r.leaks(token) {
-			t.Errorf("%s: %s holds a slice of the token", name, where)
+		for _, leak := range r.leaks() {
+			t.Errorf("%s: %s", name, leak)
 		}
 	}
 }
 
-// leaks says where slices of 12 bytes of token can be found, and how many.
-func (r *rig) leaks(token string) map[string]int {
+// leaks says where pieces of any credential can be found.
+func (r *rig) leaks() []string { return r.leaksOf(&credentials) }
+
+func (r *rig) leaksOf(w *canary.Watch) (found []string) {
 	file, err := os.ReadFile(r.auditLog)
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		r.t.Fatal(err)
 	}
-	found := map[string]int{}
-	upstreams := ""
-	for _, u := range r.ups {
-		upstreams += u.everything()
-	}
 	for where, text := range map[string]string{
-		"an upstream": upstreams, "the audit file": string(file), "the log": r.stderr.String(), "an answer": r.answers.String(),
+		"the audit file": string(file), "the log": r.stderr.String(), "an answer": r.answers.String(), "the listener": r.served.rest(),
 	} {
-		if n := leaked(text, token); n > 0 {
-			found[where] = n
-		}
+		found = append(found, leaksIn(w, where, text)...)
+	}
+	found = append(found, r.served.heard()...)
+	for name, u := range r.ups {
+		found = append(found, leaksIn(w, "upstream "+name, u.everything())...)
 	}
 	return found
 }
 
-// checkCanaries looks for every token that the rig ever used.
+func leaksIn(w *canary.Watch, where, text string) (found []string) {
+	for _, f := range w.Search([]byte(text)) {
+		found = append(found, fmt.Sprintf("%s holds a piece of the token of %q, from byte %d on", where, f.Name, f.At))
+	}
+	return found
+}
+
+// ear listens to what may be far too much to keep. It is looked through in pieces that
+// overlap by more than any form of a slice is long.
+type ear struct {
+	mu    sync.Mutex
+	text  []byte
+	leaks []string
+}
+
+const (
+	earful  = 64 << 10
+	overlap = 128
+)
+
+func (e *ear) Write(p []byte) (int, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.text = append(e.text, p...); len(e.text) > earful {
+		e.leaks = append(e.leaks, leaksIn(&credentials, "the listener", string(e.text))...)
+		e.text = append([]byte(nil), e.text[len(e.text)-overlap:]...)
+	}
+	return len(p), nil
+}
+
+// rest is what has not been looked through.
+func (e *ear) rest() string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return string(e.text)
+}
+
+func (e *ear) heard() []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(e.leaks)
+}
+
+// checkCanaries looks for every credential that was ever shown.
 func (r *rig) checkCanaries() {
 	r.t.Helper()
-	for name, token := range r.tokens {
-		for where, n := range r.leaks(token) {
-			r.t.Errorf("%s holds %d slices of the token of %q", where, n, name)
+	for _, leak := range r.leaks() {
+		r.t.Error(leak)
+	}
+	var own canary.Watch
+	for i, secret := range r.own {
+		own.Add(fmt.Sprint("the sidecar itself, ", i), secret)
+	}
+	for _, leak := range r.leaksOf(&own) {
+		if !strings.HasPrefix(leak, "upstream ") {
+			r.t.Error(leak)
 		}
 	}
-	for _, secret := range r.own {
-		for where, n := range r.leaks(secret) {
-			if where != "an upstream" {
-				r.t.Errorf("%s holds %d slices of a secret of the sidecar's own", where, n)
+}
+
+// words are tokens of tests that say what they stand for. Logs say the same.
+var words = regexp.MustCompile(`^[a-z-]*$`)
+
+// witness keeps what l sends, and notes every credential that it is sent.
+func (r *rig) witness(l *listener) {
+	if l == nil {
+		return
+	}
+	next := l.server.Handler
+	l.server.Handler = http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		for _, value := range slices.Concat(req.Header["Authorization"], req.URL.Query()["access_token"]) {
+			if scheme, token, ok := strings.Cut(value, " "); ok && scheme != "" {
+				value = strings.TrimSpace(token)
+			}
+			if value != service && !words.MatchString(value) { // the upstream may see the service's, whoever shows it
+				credentials.Add("a client", value)
 			}
 		}
+		next.ServeHTTP(&witnessed{ResponseWriter: w, out: r.served}, req)
+	})
+}
+
+// witnessed writes what a handler writes into a second place.
+type witnessed struct {
+	http.ResponseWriter
+	out    *ear
+	headed bool
+}
+
+func (w *witnessed) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *witnessed) WriteHeader(code int) {
+	if !w.headed {
+		w.headed = true
+		_ = w.Header().Write(w.out)
+	}
+	w.ResponseWriter.WriteHeader(code)
+}
+
+func (w *witnessed) Write(p []byte) (int, error) {
+	if !w.headed {
+		w.WriteHeader(http.StatusOK)
+	}
+	_, _ = w.out.Write(p)
+	return w.ResponseWriter.Write(p)
+}
+
+// probeAll reads all that the probes tell.
+func (r *rig) probeAll() {
+	r.t.Helper()
+	for _, path := range []string{LivePath, ReadyPath, "/metrics"} {
+		resp, err := r.http.Get(r.sidecar.ProbeURL() + path)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		_ = resp.Body.Close() // the listener has been listened to
 	}
 }
 
-// leaked counts the slices of token that occur in text: raw, in Base64 at any
-// alignment, or percent-encoded.
-func leaked(text, token string) (n int) {
-	const size = 12
-	for i := 0; i+size <= len(token); i++ {
-		slice := token[i : i+size]
-		forms := map[string]bool{
-			slice: true, url.QueryEscape(slice): true,
-			base64.StdEncoding.EncodeToString([]byte(slice)): true, base64.URLEncoding.EncodeToString([]byte(slice)): true,
+// overheard keeps what a child reads from the sidecar, and looks through it at the
+// end of the test.
+func overheard(t *testing.T, conn net.Conn) net.Conn {
+	heard := &buffer{}
+	t.Cleanup(func() {
+		for _, leak := range leaksIn(&credentials, "a child", heard.String()) {
+			t.Error(leak)
 		}
-		for form := range forms {
-			n += strings.Count(text, form)
-		}
-	}
-	return n
+	})
+	return heardConn{conn, io.TeeReader(conn, heard)}
 }
 
-// The search finds what it is for.
-func TestLeaked(t *testing.T) {
-	const token = "ABCDEFGHIJKLMNOPQRSTUVWX+/=="
-	for _, text := range []string{
-		"x" + token[3:15] + "y", "Bearer " + token,
-		base64.StdEncoding.EncodeToString([]byte(token)), base64.StdEncoding.EncodeToString([]byte("x" + token)), base64.URLEncoding.EncodeToString([]byte("xy" + token)),
-		url.QueryEscape(token[16:]),
+type heardConn struct {
+	net.Conn
+	r io.Reader
+}
+
+func (c heardConn) Read(p []byte) (int, error) { return c.r.Read(p) }
+
+// What is heard in pieces is heard where they meet, too.
+func TestEar(t *testing.T) {
+	t.Parallel()
+	const token = "HEARD2WHERE3TWO4PIECES5MEET6"
+	credentials.Add("heard", token)
+	for shift := range len(token) {
+		var e ear
+		_, _ = e.Write([]byte(strings.Repeat(".", earful-shift) + token[:shift]))
+		_, _ = e.Write([]byte(token[shift:] + strings.Repeat(".", earful+1)))
+		if found := slices.Concat(e.heard(), leaksIn(&credentials, "the rest", e.rest())); len(found) == 0 {
+			t.Errorf("shifted by %d: not heard", shift)
+		}
+	}
+}
+
+// The search turns red wherever a credential is put on purpose: it would say nothing
+// otherwise.
+func TestCanaryTurnsRed(t *testing.T) {
+	t.Parallel()
+	id := "0b7f2f8e-9d31-4d1c-a0e5-77c1f0d2b3a4"
+	segment := func(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
+	jwt := segment(`{"alg":"ES256"}`) + "." + segment(`{"jti":"`+id+`"}`) + "." + segment("a signature that is leaked on purpose, and only here")
+	signature := jwt[strings.LastIndexByte(jwt, '.')+1:]
+	for name, piece := range map[string]string{
+		"raw": jwt, "signature": signature[20:32], "jti": id[9:21], "Base64": base64.StdEncoding.EncodeToString([]byte("x" + jwt)), "URL": url.QueryEscape(id),
 	} {
-		if leaked(text, token) == 0 {
-			t.Errorf("nothing found in %q", text)
+		sinks := map[string]func(r *rig){
+			"the log":       func(r *rig) { r.sidecar.log.Info("leak", "what", piece) },
+			"an answer":     func(r *rig) { _, _ = r.answers.Write([]byte(piece)) },
+			"the listener":  func(r *rig) { _, _ = r.served.Write([]byte(piece)) },
+			"upstream docs": func(r *rig) { u := r.up; u.mu.Lock(); defer u.mu.Unlock(); u.raw.WriteString(piece) },
+			"the audit file": func(r *rig) {
+				if err := os.WriteFile(r.auditLog, []byte(piece), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			},
 		}
-	}
-	if n := leaked("ABCDEFGHIJK LMNOPQRSTUV", token); n != 0 {
-		t.Errorf("found %d slices where there are none", n)
+		for where, leak := range sinks {
+			t.Run(name+"/"+where, func(t *testing.T) {
+				var w canary.Watch // of its own: the others' stays clean
+				w.Add("leaked", jwt)
+				r := start(t, setup{})
+				leak(r)
+				if found := r.leaksOf(&w); len(found) != 1 || !strings.HasPrefix(found[0], where+" holds") {
+					t.Errorf("found %q", found)
+				}
+			})
+		}
 	}
 }

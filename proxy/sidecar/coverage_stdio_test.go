@@ -60,6 +60,7 @@ func newScripted(t *testing.T) *scripted {
 			if err != nil {
 				return
 			}
+			conn = overheard(t, conn)
 			served.Go(func() { s.serve(conn) })
 		}
 	})

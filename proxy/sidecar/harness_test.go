@@ -139,6 +139,7 @@ type rig struct {
 	auditLog  string
 	stderr    *buffer
 	answers   *buffer // everything that clients received
+	served    *ear    // everything that the listeners sent, whoever asked
 	cancel    context.CancelFunc
 	done      chan error
 	tokens    map[string]string
@@ -170,7 +171,7 @@ func start(t testing.TB, s setup) *rig {
 	t.Helper()
 	r := &rig{
 		t: t, clock: &clock{now: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)},
-		stderr: &buffer{}, answers: &buffer{}, tokens: map[string]string{}, done: make(chan error, 1),
+		stderr: &buffer{}, answers: &buffer{}, served: &ear{}, tokens: map[string]string{}, done: make(chan error, 1),
 		http: &http.Client{
 			Transport:     &http.Transport{Proxy: nil, DisableCompression: true},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -207,6 +208,8 @@ func start(t testing.TB, s setup) *rig {
 	}
 	r.url, r.base = r.sidecar.URL(), r.sidecar.listener.url()
 	r.public = cmp.Or(cfg.Public(), r.base)
+	r.witness(r.sidecar.listener)
+	r.witness(r.sidecar.probes)
 	ctx, cancel := context.WithCancel(context.Background())
 	r.cancel = cancel
 	go func() { r.done <- r.sidecar.Serve(ctx) }()
@@ -381,6 +384,7 @@ func (r *rig) mint(name string, c issuer.Claims) string {
 		c.Expiry = r.clock.Now().Add(time.Hour)
 	}
 	r.tokens[name] = r.issuer.Mint(c)
+	credentials.Add(name, r.tokens[name])
 	return r.tokens[name]
 }
 

@@ -31,6 +31,7 @@ func sdkChild(t *testing.T, server *mcp.Server) (command []string, end func()) {
 			if err != nil {
 				return
 			}
+			conn = overheard(t, conn)
 			conns <- conn
 			served.Go(func() { _ = server.Run(ctx, &mcp.IOTransport{Reader: conn, Writer: conn}) })
 		}
