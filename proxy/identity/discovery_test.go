@@ -43,6 +43,7 @@ func TestDiscovery(t *testing.T) {
 		{"OpenID Connect at the place of RFC 8414", map[string]page{second: found(good)}, []string{first, second, "/tenant/keys"}, ""},
 		{"OpenID Connect", map[string]page{third: found(good)}, []string{first, second, third, "/tenant/keys"}, ""},
 		{"a page for people at the first place", map[string]page{first: {200, "text/html", "<html>"}, second: found(good)}, []string{first, second, "/tenant/keys"}, ""},
+		{"metadata in a page for people at the first place", map[string]page{first: {200, "text/html", good}, second: found(good)}, []string{first, second, "/tenant/keys"}, ""},
 		{"a redirect at the first place", map[string]page{first: {302, "text/html", ""}, second: found(good)}, []string{first, second, "/tenant/keys"}, ""},
 		{"a list at the first place", map[string]page{first: found("[]"), second: found(good)}, []string{first, second, "/tenant/keys"}, ""},
 		{"none", nil, []string{first, second, third}, "publishes no metadata"},
@@ -75,6 +76,7 @@ func TestDiscovery(t *testing.T) {
 			if row.err == "" && err != nil || row.err != "" && !errors.Is(err, ErrUnavailable) || !slices.Equal(asked, row.asked) {
 				t.Errorf("%v, asked %q", err, asked)
 			}
+			v.JWT[0].keys.busy.Wait()
 			if text := log.String(); !strings.Contains(text, row.err) {
 				t.Errorf("log %s, want %q", text, row.err)
 			}

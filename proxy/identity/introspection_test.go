@@ -314,34 +314,31 @@ func TestEndpointThatFails(t *testing.T) {
 	}
 }
 
-// A question that hangs does not put the next one off: service is back within
-// five seconds of the repair.
+// A question that hangs does not put the next one off, neither before nor after its
+// end: service is back within five seconds of the repair.
 func TestEndpointThatHangs(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		e := &endpoint{answer: always(activeAlice)}
-		hang := func(r *http.Request) error { <-r.Context().Done(); return r.Context().Err() }
-		e.wait = hang
-		v := verifier(e, nil)
-		if _, err := v.Authenticate(t.Context(), NewSecret("t")); !errors.Is(err, ErrUnavailable) {
-			t.Fatal(err)
-		}
-		time.Sleep(retryEvery)
-		go v.Authenticate(context.Background(), NewSecret("hangs")) // from before the repair
-		synctest.Wait()
-		e.wait = nil
-		repaired := time.Now()
-		for {
-			_, err := v.Authenticate(t.Context(), NewSecret("t"))
-			if err == nil {
-				break
-			}
-			time.Sleep(100 * time.Millisecond)
-		}
-		if took := time.Since(repaired); took > 2*time.Second {
-			t.Errorf("back after %v", took)
-		}
-		time.Sleep(fetchTimeout) // the one that hangs
-	})
+	for name, pause := range map[string]time.Duration{"before its end": retryEvery, "after its end": fetchTimeout} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				e := &endpoint{answer: always(activeAlice)}
+				e.wait = func(r *http.Request) error { <-r.Context().Done(); return r.Context().Err() }
+				v := verifier(e, nil)
+				if _, err := v.Authenticate(t.Context(), NewSecret("t")); !errors.Is(err, ErrUnavailable) {
+					t.Fatal(err)
+				}
+				time.Sleep(retryEvery)
+				go v.Authenticate(context.Background(), NewSecret("hangs")) // from before the repair
+				synctest.Wait()
+				e.wait = nil
+				time.Sleep(pause)
+				synctest.Wait()
+				if _, err := v.Authenticate(t.Context(), NewSecret("t")); err != nil {
+					t.Errorf("%v after the repair: %v", pause, err)
+				}
+				time.Sleep(fetchTimeout) // the one that hangs
+			})
+		})
+	}
 }
 
 // A thousand requests with one new token are one question; nobody's departure
