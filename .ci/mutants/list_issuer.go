@@ -20,7 +20,7 @@ var issuerMutants = []mutant{
 	{name: "resource: plain text under TLS", file: "proxy/config/listener.go", old: "case c.TLS != nil:\n\t\treturn \"https://\" + c.Listen", new: "case false:\n\t\treturn \"https://\" + c.Listen", pkgs: configTests},
 	{name: "metadata: scopes of hidden tools", file: "proxy/sidecar/resource.go", old: "\t\tif t.Hide {\n\t\t\tcontinue\n\t\t}\n", new: "", pkgs: resourceTests, run: "FirstScopes|Metadata"},
 	{name: "metadata: every scope at once", file: "proxy/sidecar/resource.go", old: "if !acting {", new: "if true {", pkgs: resourceTests, run: "FirstScopes|Metadata"},
-	{name: "metadata: configured scopes do not count", file: "proxy/sidecar/resource.go", old: "if len(s.cfg.Auth.ScopesSupported) > 0 {", new: "if false {", pkgs: resourceTests, run: "FirstScopes|Metadata"},
+	{name: "metadata: configured scopes do not count", file: "proxy/sidecar/resource.go", old: "if s.cfg.Auth != nil && len(s.cfg.Auth.ScopesSupported) > 0 {", new: "if false {", pkgs: resourceTests, run: "FirstScopes|Metadata"},
 	{name: "metadata: refresh tokens are a scope", file: "proxy/config/validate_caller.go", old: `k.unless(s != "offline_access", path,`, new: `k.unless(true, path,`, pkgs: configTests},
 	{name: "metadata: the root speaks for the last of several", file: "proxy/front/metadata.go", old: "if e.Path == Path {", new: "if true {", pkgs: resourceTests, run: "Several|Metadata"},
 	{name: "metadata: not at the root", file: "proxy/front/metadata.go", old: "if e.Path == Path {", new: "if false {", pkgs: resourceTests, run: "Several|Metadata"},

@@ -81,7 +81,7 @@ func TestRecordIsClean(t *testing.T) {
 	redact := func(s string) string { return strings.ReplaceAll(s, "SECRET", "[x]") }
 	w, path := open(t, Options{Redact: redact})
 	long := strings.Repeat("a", 125) + "SECRET"
-	if err := w.Record(Event{Name: "tool SECRET", Method: "SECRET", Error: long, Subject: "SECRET", ClientID: "SECRET", Version: "SECRET"}); err != nil {
+	if err := w.Record(Event{Name: "tool SECRET", Method: "SECRET", Error: long, Subject: "SECRET", ClientID: "SECRET", Version: "SECRET", Redirect: "SECRET"}); err != nil {
 		t.Fatal(err)
 	}
 	e := lines(t, path)[0]

@@ -97,7 +97,7 @@ func TestRedirectURI(t *testing.T) {
 // A loopback URI that was registered without a port may have any; nothing else
 // may differ.
 func TestLoopbackRedirectURI(t *testing.T) {
-	c := &Client{Redirects: []string{"http://127.0.0.1/callback", "http://[::1]/callback?a=b", "http://localhost:7777/callback", "https://127.0.0.1/secure"}}
+	c := &Client{Redirects: []string{"http://127.0.0.1/callback", "http://[::1]/callback?a=b", "http://localhost:7777/callback", "https://127.0.0.1/secure", "http://client.example/callback"}}
 	for uri, want := range map[string]bool{
 		"http://127.0.0.1/callback":                  true,
 		"http://127.0.0.1:1/callback":                true,
@@ -121,6 +121,7 @@ func TestLoopbackRedirectURI(t *testing.T) {
 		"https://127.0.0.1:8080/callback":            false,
 		"https://127.0.0.1:8080/secure":              false,
 		"http://attacker.example:8080/callback":      false,
+		"http://client.example:8080/callback":        false,
 	} {
 		if got := c.allows(uri); got != want {
 			t.Errorf("%s: %v", uri, got)
@@ -343,6 +344,7 @@ func TestIDToken(t *testing.T) {
 				return s
 			}
 		}},
+		{"algorithm that is not allowed", func(l *fakeLogin) { l.signRSA(jwt.SigningMethodPS512) }},
 		{"signed with the public key as a secret", func(l *fakeLogin) {
 			l.sign = func(t *jwt.Token) string {
 				public, _ := l.key.PublicKey.Bytes()
@@ -375,6 +377,12 @@ func TestIDToken(t *testing.T) {
 			r.stopped(b.get(b.get(b.get(r.authorizeURL(r.request())).to).to), "login denied login")
 		})
 	}
+}
+
+func TestIDTokenOfAnRSAKey(t *testing.T) {
+	r := start(t)
+	r.login.signRSA(jwt.SigningMethodRS256)
+	r.browser().toConsent(r.request())
 }
 
 // A key that the provider has just begun to use is looked for, but not at every
@@ -449,6 +457,7 @@ func TestConsentForm(t *testing.T) {
 		}, "cookie"},
 		{"two cookies", func(_ *rig, b *browser, v url.Values) (*browser, []func(*http.Request)) {
 			return b, []func(*http.Request){func(q *http.Request) {
+				q.AddCookie(b.http.Jar.Cookies(q.URL)[0]) // the right one comes first
 				q.AddCookie(&http.Cookie{Name: consentCookie + v.Get("flow"), Value: "x"})
 			}}
 		}, "cookie"},

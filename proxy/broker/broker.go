@@ -125,6 +125,7 @@ type Broker struct {
 	keys      *keys
 	vault     *vault
 	refreshes singleflight.Group
+	shown     shown
 	limits    limits
 	// prolonging lets no two requests use up the same refresh token.
 	prolonging sync.Mutex

@@ -87,18 +87,15 @@ func (b *Broker) consentBinding(f flow) []string {
 	return append([]string{b.opts.Login.Issuer, f.user.subject, f.client.ID, f.redirect, f.upstream}, f.scopes...)
 }
 
-// remembered says whether the user has agreed to exactly this before. An answer
-// that goes to the user's own machine can reach any program there, so for those
-// nothing is remembered.
+// remembered says whether the user has agreed to exactly this before.
 func (b *Broker) remembered(f flow) bool {
-	if !assured(f.redirect) {
-		return false
-	}
 	var c consent
 	err := b.vault.get(kindConsent, b.consentBinding(f), &c)
 	return err == nil
 }
 
+// approve keeps the user's yes, unless the answer goes to his own machine: there it
+// can reach any program, so he is asked every time.
 func (b *Broker) approve(w http.ResponseWriter, r *http.Request, f flow) {
 	if assured(f.redirect) {
 		err := b.vault.put(kindConsent, b.consentBinding(f), []string{b.opts.Login.Issuer, f.user.subject}, consentLife, consent{b.opts.Now()})

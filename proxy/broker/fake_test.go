@@ -4,6 +4,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"encoding/base64"
 	"encoding/json"
 	"maps"
@@ -94,6 +95,7 @@ type fakeLogin struct {
 	header   func(map[string]any)    // and its header
 	metadata func(map[string]any)    // changes the metadata
 	sign     func(*jwt.Token) string // in place of the published key
+	rsa      *rsa.PrivateKey         // published too
 	key      *ecdsa.PrivateKey
 	keyID    string
 	keysRead int
@@ -126,9 +128,11 @@ func newFakeLogin(t testing.TB, now func() time.Time) *fakeLogin {
 		point, _ := l.key.PublicKey.Bytes()
 		encode := base64.RawURLEncoding.EncodeToString
 		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(map[string]any{"keys": []any{map[string]any{
-			"kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": l.keyID, "x": encode(point[1:33]), "y": encode(point[33:]),
-		}}})
+		keys := []any{map[string]any{"kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": l.keyID, "x": encode(point[1:33]), "y": encode(point[33:])}}
+		if l.rsa != nil { // without alg, as many do
+			keys = append(keys, map[string]any{"kty": "RSA", "kid": "rsa", "n": encode(l.rsa.N.Bytes()), "e": "AQAB"})
+		}
+		_ = json.NewEncoder(w).Encode(map[string]any{"keys": keys})
 	})
 	l.Server = httptest.NewServer(mux)
 	t.Cleanup(l.Close)
@@ -138,6 +142,17 @@ func newFakeLogin(t testing.TB, now func() time.Time) *fakeLogin {
 func (l *fakeLogin) rotate() {
 	l.key, _ = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	l.keyID = rand.Text()
+}
+
+// signRSA makes the provider sign with an RSA key.
+func (l *fakeLogin) signRSA(method jwt.SigningMethod) {
+	l.rsa, _ = rsa.GenerateKey(rand.Reader, 2048)
+	l.sign = func(t *jwt.Token) string {
+		n := jwt.NewWithClaims(method, t.Claims)
+		n.Header["kid"] = "rsa"
+		s, _ := n.SignedString(l.rsa)
+		return s
+	}
 }
 
 func (l *fakeLogin) idToken(q url.Values) string {

@@ -101,6 +101,13 @@ func TestConsentIsRemembered(t *testing.T) {
 			r.browser().toConsent(v)
 		})
 	}
+	t.Run("upstream alone", func(t *testing.T) {
+		v := r.request()
+		v.Del("scope")
+		r.browser().toCode(v)
+		v.Set("resource", r.opts.Upstreams["mail"].Resource)
+		r.browser().toConsent(v)
+	})
 	t.Run("user", func(t *testing.T) {
 		r.login.user = "bob"
 		r.browser().toConsent(r.request())

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -121,33 +123,80 @@ const early = 30 * time.Second
 // It is renewed when it is about to end. Errors are [ErrNoGrant], or wrap
 // [identity.ErrUnavailable].
 func (b *Broker) Token(ctx context.Context, p identity.Principal, upstream string) (identity.Secret, error) {
+	return b.show(ctx, p, upstream, "")
+}
+
+// Renewed is Token in place of refused, which the upstream did not take: the third
+// party may have ended it before its time.
+func (b *Broker) Renewed(ctx context.Context, p identity.Principal, upstream string, refused identity.Secret) (identity.Secret, error) {
+	return b.show(ctx, p, upstream, refused.Reveal())
+}
+
+func (b *Broker) show(ctx context.Context, p identity.Principal, upstream, refused string) (identity.Secret, error) {
 	if p.Issuer != b.opts.Issuer {
 		return identity.Secret{}, ErrNoGrant // somebody else's subject of the same name
 	}
 	whose := b.principal(p.Subject, p.ClientID, upstream)
 	t, err := b.kept(whose)
+	if err == nil && !t.usable(b.opts.Now(), refused) {
+		t, err = b.renewal(ctx, whose, refused)
+	}
 	if err != nil {
 		return identity.Secret{}, err
 	}
-	if t.fresh(b.opts.Now()) {
-		return identity.NewSecret(t.Access), nil
-	}
-	renewed := b.refreshes.DoChan(b.vault.name(kindGrant, whose.binding()), func() (any, error) {
-		return b.renew(context.WithoutCancel(ctx), whose) // others wait for it too
+	b.shown.note(b.vault.name(kindGrant, whose.binding()), t.Access)
+	return identity.NewSecret(t.Access), nil
+}
+
+// renewal is what renew returns, once for all who wait.
+func (b *Broker) renewal(ctx context.Context, p principal, refused string) (tokens, error) {
+	renewed := b.refreshes.DoChan(b.vault.name(kindGrant, p.binding()), func() (any, error) {
+		return b.renew(context.WithoutCancel(ctx), p, refused)
 	})
 	select {
 	case r := <-renewed:
-		if r.Err != nil {
-			return identity.Secret{}, r.Err
-		}
-		return identity.NewSecret(r.Val.(tokens).Access), nil
+		return r.Val.(tokens), r.Err
 	case <-ctx.Done():
-		return identity.Secret{}, errors.Join(identity.ErrUnavailable, ctx.Err())
+		return tokens{}, errors.Join(identity.ErrUnavailable, ctx.Err())
 	}
 }
 
-func (t tokens) fresh(now time.Time) bool {
-	return t.Expires.IsZero() || now.Before(t.Expires.Add(-early))
+func (t tokens) usable(now time.Time, refused string) bool {
+	return t.Access != refused && (t.Expires.IsZero() || now.Before(t.Expires.Add(-early)))
+}
+
+// Shown are the third party's tokens with which upstream has been called in p's
+// name a moment ago. No answer may repeat them.
+func (b *Broker) Shown(p identity.Principal, upstream string) []string {
+	return b.shown.of(b.vault.name(kindGrant, b.principal(p.Subject, p.ClientID, upstream).binding()))
+}
+
+// shown remembers the last tokens of each grant, in memory. An answer under way may
+// hold the one before.
+type shown struct {
+	mu  sync.Mutex
+	all map[string][]string // never changed in place
+}
+
+const maxShown = 2
+
+func (s *shown) note(name, token string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	known := s.all[name]
+	if slices.Contains(known, token) {
+		return
+	}
+	if s.all == nil || len(s.all) >= maxRecords {
+		s.all = map[string][]string{} // more than there can be grants: those of others have ended
+	}
+	s.all[name] = append(slices.Clone(known[max(0, len(known)-maxShown+1):]), token)
+}
+
+func (s *shown) of(name string) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.all[name]
 }
 
 func (b *Broker) kept(p principal) (tokens, error) {
@@ -166,9 +215,9 @@ func (b *Broker) kept(p principal) (tokens, error) {
 
 // renew exchanges the refresh token. The third party may rotate it, so the new one
 // is on disk before the new access token is used.
-func (b *Broker) renew(ctx context.Context, p principal) (tokens, error) {
+func (b *Broker) renew(ctx context.Context, p principal, refused string) (tokens, error) {
 	t, err := b.kept(p)
-	if err != nil || t.fresh(b.opts.Now()) {
+	if err != nil || t.usable(b.opts.Now(), refused) {
 		return t, err // somebody else was faster
 	}
 	if t.Refresh == "" {

@@ -2,8 +2,10 @@ package broker
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"slices"
@@ -136,29 +138,48 @@ func TestRefreshDenied(t *testing.T) {
 	})
 }
 
-// Two requests with one refresh token at the same moment: one gets it, and the
-// session ends, since one of them may be a thief.
+// Requests with one refresh token at the same moment: one gets it, and the session
+// ends, since one of them may be a thief. Many rounds, so that one of them hits the
+// moment.
 func TestRefreshRace(t *testing.T) {
 	r := start(t)
-	v := r.prolongation(r.granted().Refresh)
+	r.granted()
+	p := r.broker.principal("alice", webClient, "docs")
+	for round := range 40 {
+		id := fmt.Sprint("session", round)
+		if err := r.broker.vault.put(kindSession, []string{id}, p.user(), idleLife, lasting{principal: p, Refresh: hashOf("secret"), Opened: r.clock.Now()}); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.broker.keep(p, tokens{Access: "access"}); err != nil {
+			t.Fatal(err)
+		}
+		statuses := r.atOnce(4, r.prolongation(id+".secret"))
+		if statuses[0] != 200 || statuses[1] != 400 || r.broker.vault.has(kindSession, []string{id}) {
+			t.Fatalf("round %d: %v", round, statuses)
+		}
+		r.clock.advance(time.Second) // the rates
+	}
+}
+
+// atOnce sends v to the token endpoint n times at the same moment, and returns the
+// statuses in order.
+func (r *rig) atOnce(n int, v url.Values) []int {
 	var wait sync.WaitGroup
-	statuses := make([]int, 4)
+	statuses, begin := make([]int, n), make(chan struct{})
 	for i := range statuses {
 		wait.Go(func() {
-			resp, err := r.server.Client().PostForm(r.server.URL+tokenPath, v)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			defer resp.Body.Close()
-			statuses[i] = resp.StatusCode
+			q := httptest.NewRequest(http.MethodPost, tokenPath, strings.NewReader(v.Encode()))
+			q.Header.Set("Content-Type", formMedia)
+			w := httptest.NewRecorder()
+			<-begin
+			r.broker.ServeHTTP(w, q)
+			statuses[i] = w.Code
 		})
 	}
+	close(begin)
 	wait.Wait()
 	slices.Sort(statuses)
-	if !slices.Equal(statuses, []int{200, 400, 400, 400}) || len(r.files(kindSession)) != 0 {
-		t.Errorf("%v, %d sessions", statuses, len(r.files(kindSession)))
-	}
+	return statuses
 }
 
 // Tokens that are not ours, not for this upstream, or no access tokens at all.
@@ -268,6 +289,10 @@ func TestRenewal(t *testing.T) {
 	if second == first || get() != second {
 		t.Error("not renewed, or renewed twice")
 	}
+	// Whoever has looked before, and comes here after, finds it done.
+	if late, err := r.broker.renew(t.Context(), r.broker.principal("alice", webClient, "docs"), ""); err != nil || late.Access != second {
+		t.Errorf("renewed twice: %v", err)
+	}
 	r.clock.advance(time.Hour)
 	r.third.reply = func(_ url.Values, m map[string]any) int { delete(m, "refresh_token"); return 200 }
 	third := get()
@@ -279,6 +304,44 @@ func TestRenewal(t *testing.T) {
 	shown := r.third.refreshed()
 	if len(shown) != 3 || shown[0] == shown[1] || shown[1] != shown[2] {
 		t.Errorf("refresh tokens shown: %q", shown)
+	}
+}
+
+// A token that the upstream does not take is replaced, once; where nothing can take
+// its place the grant is over.
+func TestRenewed(t *testing.T) {
+	r := start(t)
+	a := r.granted()
+	p := identity.Principal{Issuer: r.server.URL, Subject: "alice", ClientID: webClient}
+	first, err := r.broker.Token(t.Context(), p, "docs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wait sync.WaitGroup
+	for range 8 {
+		wait.Go(func() {
+			if s, err := r.broker.Renewed(t.Context(), p, "docs", first); err != nil || s.Reveal() == first.Reveal() {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+	wait.Wait()
+	if n := len(r.third.refreshed()); n != 1 {
+		t.Errorf("renewed %d times", n)
+	}
+	second, err := r.broker.Token(t.Context(), p, "docs")
+	if err != nil || !slices.Equal(r.broker.Shown(p, "docs"), []string{first.Reveal(), second.Reveal()}) {
+		t.Errorf("shown %q: %v", r.broker.Shown(p, "docs"), err)
+	}
+	if bob := (identity.Principal{Issuer: r.server.URL, Subject: "bob", ClientID: webClient}); r.broker.Shown(bob, "docs") != nil || r.broker.Shown(p, "mail") != nil {
+		t.Error("others have been shown it too")
+	}
+	r.third.reply = func(_ url.Values, m map[string]any) int { clear(m); m["error"] = "invalid_grant"; return 400 }
+	if _, err := r.broker.Renewed(t.Context(), p, "docs", second); !errors.Is(err, ErrNoGrant) {
+		t.Error(err)
+	}
+	if _, err := r.principalOf(a.Access); err == nil {
+		t.Error("our token is still accepted")
 	}
 }
 

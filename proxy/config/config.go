@@ -63,6 +63,9 @@ type Config struct {
 	// Auth says who may call. Nil means that callers cannot be authenticated,
 	// which Validate allows only with InsecureNoAuth.
 	Auth *Auth `json:"auth,omitempty" jsonschema:"How callers are authenticated. Without it the sidecar does not start, unless --insecure-no-auth is passed."`
+	// Broker is the sidecar's own authorization server, for upstreams that want the
+	// token of a third party. Nil runs none.
+	Broker *Broker `json:"broker,omitempty" jsonschema:"Authorization server of the sidecar, for upstreams with a broker of their own. Without it there is none."`
 	// Upstreams are the guarded MCP servers by name. The only one answers at /mcp,
 	// several answer at /NAME/mcp each. Empty is refused.
 	Upstreams map[string]Upstream `json:"upstreams" jsonschema:"The guarded MCP servers by name. The only one answers at /mcp, several at /NAME/mcp each."`
@@ -215,6 +218,9 @@ type Upstream struct {
 	// Credential is what the sidecar shows to it. Zero shows nothing. There is no
 	// way to pass the caller's credential on.
 	Credential Credential `json:"credential,omitzero" jsonschema:"The sidecar's own credential for this server. The caller's credential is never passed on."`
+	// Broker is the third party whose token of the user is the credential for this
+	// server. Nil means Credential.
+	Broker *Provider `json:"broker,omitempty" jsonschema:"Third party whose token of the user this server wants in Authorization, in place of credential."`
 	// AllowPlaintext permits the credential on plain http to a host that is not
 	// loopback. False refuses that.
 	AllowPlaintext bool `json:"allow_plaintext,omitempty" jsonschema:"Permits the credential on plain http to another host (an isolated network). Default: false."`

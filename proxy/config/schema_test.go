@@ -174,6 +174,14 @@ var constraints = map[reflect.Type]func(*jsonschema.Schema){
 		s.Properties["env_allow"].Items.Pattern = variableName.String()
 		s.Properties["env_allow"].UniqueItems = true
 	},
+	reflect.TypeFor[BrokerClient](): func(s *jsonschema.Schema) {
+		one := 1
+		s.Properties["redirect_uris"].MinItems = &one
+	},
+	reflect.TypeFor[Provider](): func(s *jsonschema.Schema) {
+		s.Properties["scopes"].Items.Pattern = scopeToken.String()
+		s.Properties["scopes"].UniqueItems = true
+	},
 	reflect.TypeFor[Credential](): func(s *jsonschema.Schema) {
 		s.Properties["variable"].Pattern = variableName.String()
 	},
@@ -388,6 +396,7 @@ func TestFullFileIsFull(t *testing.T) {
 	})
 	for _, typ := range []reflect.Type{
 		reflect.TypeFor[Config](), reflect.TypeFor[TLS](), reflect.TypeFor[Diagnostics](), reflect.TypeFor[Auth](), reflect.TypeFor[Introspection](), reflect.TypeFor[Upstream](),
+		reflect.TypeFor[Broker](), reflect.TypeFor[BrokerLogin](), reflect.TypeFor[BrokerClient](), reflect.TypeFor[Provider](),
 		reflect.TypeFor[Credential](), reflect.TypeFor[Policy](), reflect.TypeFor[Tool](), reflect.TypeFor[Arg](), reflect.TypeFor[SSRF](),
 		reflect.TypeFor[Guards](), reflect.TypeFor[ToolGuards](), reflect.TypeFor[DNS](), reflect.TypeFor[Limits](), reflect.TypeFor[Audit](),
 	} {

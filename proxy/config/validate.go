@@ -71,6 +71,7 @@ func (c *Config) check() []finding {
 	c.checkListener(k)
 	c.checkCallers(k)
 	c.checkUpstreams(k)
+	c.checkBroker(k)
 	if c.Policy != nil && c.Policy.File == "" {
 		k.lacks("policy.file", "is required in policy")
 	}

@@ -12,7 +12,7 @@ import (
 func (c *Config) checkCallers(k *checker) {
 	loopback := isLoopback(listenHost(c.Listen))
 	switch {
-	case c.Auth == nil && !c.InsecureNoAuth && !c.Local:
+	case c.Auth == nil && !c.InsecureNoAuth && !c.Local && !c.brokered():
 		k.lacks("auth", "no way to authenticate callers: configure auth or pass --insecure-no-auth (loopback only)")
 	case c.Auth != nil && c.InsecureNoAuth:
 		k.badKey("auth", "excludes --insecure-no-auth: it would never be asked")

@@ -17,6 +17,13 @@ func flags(listen string) *Config {
 	return cfg
 }
 
+// withBroker puts the only upstream behind a third party.
+func withBroker(c *Config) {
+	c.InsecureNoAuth, c.PublicURL = false, "https://sidecar.example"
+	c.Broker = &Broker{Login: BrokerLogin{Issuer: "https://login.example", ClientID: "sidecar"}, KeyFile: "k"}
+	c.Upstreams["upstream"] = Upstream{URL: "https://crm.example/mcp", Broker: &Provider{AuthorizeURL: "https://crm.example/a", TokenURL: "https://crm.example/t", ClientID: "sidecar"}}
+}
+
 func TestWithoutFile(t *testing.T) {
 	auth := &Auth{
 		Audience:      []string{"doc-server"},
@@ -100,6 +107,20 @@ func TestWithoutFile(t *testing.T) {
 		{"credential over plain http, allowed", func(c *Config) {
 			c.Upstreams["upstream"] = Upstream{URL: "http://10.0.0.5/mcp", AllowPlaintext: true, Credential: Credential{Kind: CredentialHeader, File: "t"}}
 		}, ""},
+		{"broker in place of auth", withBroker, ""},
+		{"broker, everybody let in all the same", func(c *Config) { withBroker(c); c.InsecureNoAuth = true }, "excludes --insecure-no-auth: nobody would be asked (broker)"},
+		{"broker on a pipe", func(c *Config) { withBroker(c); c.Local = true }, "needs a listener, which wrap does not open (broker)"},
+		{"broker for one upstream of two", func(c *Config) { withBroker(c); c.Upstreams["other"] = Upstream{URL: "https://docs.example/mcp"} },
+			"no way to authenticate callers: configure auth or pass --insecure-no-auth (loopback only) (auth)"},
+		{"broker for one upstream of two, with auth", func(c *Config) {
+			withBroker(c)
+			c.Auth, c.Upstreams["other"] = auth, Upstream{URL: "https://docs.example/mcp"}
+		}, ""},
+		{"broker with the key of others", func(c *Config) { withBroker(c); c.Broker.KeyFile, c.SealKeyFile = "", "k" }, ""},
+		{"broker with a client of many letters", func(c *Config) {
+			withBroker(c)
+			c.Broker.Clients = []BrokerClient{{ID: strings.Repeat("c", 257), RedirectURIs: []string{"https://c.example/" + strings.Repeat("c", 1024)}}}
+		}, "must be at most 256 characters of printable ASCII (broker.clients[0].id)\nmust be at most 1024 characters (broker.clients[0].redirect_uris[0])"},
 		{"line break in a file name", func(c *Config) { c.Policy = &Policy{File: "a\nb"} }, "must not hold a control character (policy.file)"},
 	}
 	for _, r := range rows {

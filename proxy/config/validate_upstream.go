@@ -38,6 +38,7 @@ func (up Upstream) check(k *checker, path string) {
 	}
 	up.TLS.check(k, child(path, "tls"), up)
 	up.Credential.check(k, child(path, "credential"), up)
+	up.checkProvider(k, child(path, "broker"))
 }
 
 func (up Upstream) checkURL(k *checker, at string) {
@@ -54,7 +55,8 @@ func (up Upstream) checkURL(k *checker, at string) {
 
 // exposes reports whether the credential would cross a network in plain text.
 func (up Upstream) exposes(u *url.URL) bool {
-	return up.Credential.Kind != CredentialNone && u.Scheme != "https" && !isLoopback(u.Hostname()) && !up.AllowPlaintext
+	shown := up.Credential.Kind != CredentialNone || up.Broker != nil
+	return shown && u.Scheme != "https" && !isLoopback(u.Hostname()) && !up.AllowPlaintext
 }
 
 func (c *Config) checkTool(k *checker, key string) {

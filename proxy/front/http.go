@@ -31,6 +31,9 @@ type Options struct {
 	// piece of an answer. There is no time for the whole of an answer, which may be
 	// a stream. Zero means 30 seconds.
 	ClientTime time.Duration
+	// Pages answer at further paths, outside of MCP. What they read and write, and
+	// under which Host they are asked, is bounded here.
+	Pages map[string]http.Handler
 }
 
 // Handler serves the MCP endpoints and their metadata documents.
@@ -74,7 +77,25 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		document.ServeHTTP(w, r)
 		return
 	}
+	if page := h.opts.Pages[path]; page != nil {
+		h.servePage(w, r, page)
+		return
+	}
 	h.routes.notFound(w)
+}
+
+// servePage asks of a page what is asked of an endpoint before its body is read.
+// Whether a page of another origin may send what it sends, the page knows itself.
+func (h *Handler) servePage(w http.ResponseWriter, r *http.Request, page http.Handler) {
+	if h.tooLarge(r) {
+		http.Error(w, "the request headers exceed the size limit", http.StatusRequestHeaderFieldsTooLarge)
+		return
+	}
+	if !h.hosts.Allow(r) {
+		http.Error(w, "this Host is not served; add it to allowed_hosts, or set public_url", http.StatusForbidden)
+		return
+	}
+	page.ServeHTTP(w, r)
 }
 
 func (h *Handler) serveMCP(w http.ResponseWriter, r *http.Request, rc *http.ResponseController, e *Endpoint) {
@@ -162,7 +183,7 @@ func header(r *http.Request, name string) pipeline.Header {
 // refusal is what HTTP alone is reason enough to refuse, or nil.
 func (h *Handler) refusal(r *http.Request) *pipeline.Rejection {
 	switch {
-	case h.opts.MaxHeaders > 0 && headerBytes(r) > h.opts.MaxHeaders:
+	case h.tooLarge(r):
 		return &pipeline.Rejection{Outcome: pipeline.Limited, Code: pipeline.CodeSize, Reason: "header-size", Status: http.StatusRequestHeaderFieldsTooLarge,
 			Public: "the request headers exceed the size limit"}
 	case !h.hosts.Allow(r):
@@ -181,6 +202,10 @@ func (h *Handler) refusal(r *http.Request) *pipeline.Rejection {
 			Public: "the body must be application/json, not encoded"}
 	}
 	return nil
+}
+
+func (h *Handler) tooLarge(r *http.Request) bool {
+	return h.opts.MaxHeaders > 0 && headerBytes(r) > h.opts.MaxHeaders
 }
 
 // headerBytes is the size of the header block as HTTP/1.1 writes it, line breaks

@@ -155,3 +155,31 @@ func TestPaths(t *testing.T) {
 		}
 	}
 }
+
+// TestPages: what is asked of an endpoint's request is asked of a page's too.
+func TestPages(t *testing.T) {
+	asked := 0
+	page := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { asked++ })
+	h := NewHandler(Options{Hosts: []string{"sidecar.example"}, MaxHeaders: 1 << 10, Pages: map[string]http.Handler{"/page": page}})
+	for _, row := range []struct {
+		name, target, host string
+		header             string
+		want               int
+	}{
+		{"served", "/page?x=y", "sidecar.example", "", 200},
+		{"rebound name", "/page", "attacker.example", "", 403},
+		{"large headers", "/page", "sidecar.example", strings.Repeat("x", 1<<10), 431},
+		{"another path", "/page/", "sidecar.example", "", 404},
+		{"another spelling", "/%70age", "sidecar.example", "", 404},
+	} {
+		before := asked
+		r := httptest.NewRequest(http.MethodGet, row.target, nil)
+		r.Host = row.host
+		r.Header.Set("X-Long", row.header)
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		if w.Code != row.want || (asked > before) != (row.want == 200) {
+			t.Errorf("%s: %d", row.name, w.Code)
+		}
+	}
+}

@@ -113,6 +113,7 @@ func (p *Pipeline) exchange(c *Call) wire.Exchange {
 		x.LastEvent = c.lastEvent
 	}
 	x.Server, x.Owners = c.server, c.owners
+	p.delegate(c, &x)
 	if c.Era == Modern {
 		x.Method, x.Params = c.Method, c.params
 		if c.method.named {
@@ -120,6 +121,14 @@ func (p *Pipeline) exchange(c *Call) wire.Exchange {
 		}
 	}
 	return x
+}
+
+// delegate says in whose name x is made, where the upstream is shown a credential
+// issued for each caller.
+func (p *Pipeline) delegate(c *Call, x *wire.Exchange) {
+	if p.opts.Delegates {
+		x.Delegated = identity.NewDelegation(c.Principal, identity.Secret{})
+	}
 }
 
 // serverOf names the server that c is about: the only one, or the one of several

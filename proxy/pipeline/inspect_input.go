@@ -42,7 +42,7 @@ func (p *Pipeline) inspectInput(ctx context.Context, c *Call) error {
 func (p *Pipeline) inspectTool(ctx context.Context, c *Call) ([]wire.Patch, error) {
 	var missing bool
 	var err error
-	if c.tool, missing, err = p.inventories.at(p.serverOf(c)).tool(ctx, c); err != nil {
+	if c.tool, missing, err = p.inventoryOf(c, p.serverOf(c)).tool(ctx, c); err != nil {
 		return nil, unavailable("credential", err)
 	}
 	if p.sessions.ended(c.Session) {

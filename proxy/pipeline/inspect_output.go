@@ -21,7 +21,7 @@ const ours = "mcp-sidecar/"
 // m is the response to c, a notification on c's stream, or a request that the
 // upstream starts; then c is the call of that request.
 func (p *Pipeline) inspectOutput(c *Call, m *wire.Message) ([]byte, error) {
-	o := &output{p: p, c: c, m: m, own: p.ownCredentials(), note: wire.Absent, tool: wire.Absent}
+	o := &output{p: p, c: c, m: m, own: p.ownCredentials(c), note: wire.Absent, tool: wire.Absent}
 	o.sequence = o.first[:0]
 	for i, g := range p.opts.Output {
 		o.modes[i] = p.modeOf(g.Name(), c)
@@ -43,11 +43,11 @@ func (p *Pipeline) inspectOutput(c *Call, m *wire.Message) ([]byte, error) {
 }
 
 // ownCredentials are what no answer may echo.
-func (p *Pipeline) ownCredentials() []string {
+func (p *Pipeline) ownCredentials(c *Call) []string {
 	if p.opts.Own == nil {
 		return nil
 	}
-	return p.opts.Own()
+	return p.opts.Own(c.Principal)
 }
 
 // maxGuards bounds the output guards of a pipeline.

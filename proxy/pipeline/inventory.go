@@ -57,7 +57,7 @@ func (t toolInfo) confirmable() bool { return !t.known || t.destructive == yes }
 func (t toolInfo) mayDestroy() bool { return t.readOnly != yes && t.destructive != no }
 
 // inventory holds the upstream's tool definitions. It is shared by all
-// principals because they all reach the upstream with the same credential.
+// principals who reach the upstream with the same credential.
 type inventory struct {
 	fetch func(ctx context.Context, c *Call) (map[string]toolInfo, error)
 	now   func() time.Time
@@ -74,7 +74,8 @@ type inventory struct {
 }
 
 // inventories are those of the servers behind one pipeline, so that one which does
-// not answer says nothing of the others' tools.
+// not answer says nothing of the others' tools, and those of each caller where
+// every caller has a credential of his own.
 type inventories struct {
 	make func() *inventory
 
@@ -82,18 +83,36 @@ type inventories struct {
 	of map[string]*inventory
 }
 
-// at returns the inventory of a server. Names of servers come from the
-// configuration, so there are few.
-func (v *inventories) at(server string) *inventory {
+// at returns the inventory under key. Names of servers come from the configuration,
+// so there are few; callers may be many, and one whose inventory goes is listed for
+// once more.
+func (v *inventories) at(key string) *inventory {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.of == nil {
 		v.of = map[string]*inventory{}
 	}
-	if v.of[server] == nil {
-		v.of[server] = v.make()
+	if v.of[key] == nil {
+		for old := range v.of {
+			if len(v.of) < maxInventories {
+				break
+			}
+			delete(v.of, old)
+		}
+		v.of[key] = v.make()
 	}
-	return v.of[server]
+	return v.of[key]
+}
+
+// maxInventories bounds those that are kept.
+const maxInventories = 1024
+
+// inventoryOf is what is known of server's tools for c.
+func (p *Pipeline) inventoryOf(c *Call, server string) *inventory {
+	if p.opts.Delegates {
+		server += "\x00" + c.Principal.Key()
+	}
+	return p.inventories.at(server)
 }
 
 // stale forgets every server's definitions: one of them said that its changed.
@@ -295,6 +314,7 @@ func (p *Pipeline) ask(ctx context.Context, c *Call, request []byte) (*wire.Mess
 // ownExchange is a request of the sidecar's own in c's session, without its body.
 func (p *Pipeline) ownExchange(c *Call) wire.Exchange {
 	x := wire.Exchange{Call: true, Own: true, Version: c.Version, Session: c.upstreamSession(), Owner: c.Principal.Key(), Server: c.server}
+	p.delegate(c, &x)
 	if c.Era == Modern {
 		x.Method = "tools/list"
 	}

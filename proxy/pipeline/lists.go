@@ -109,7 +109,7 @@ func (o *output) learn(list int) {
 		tools[server][name] = describe(m, t)
 	}
 	for server := range tools {
-		o.p.inventories.at(server).set(tools[server], o.c.upstreamSession())
+		o.p.inventoryOf(o.c, server).set(tools[server], o.c.upstreamSession())
 	}
 }
 
@@ -200,7 +200,7 @@ func (o *output) private() {
 	m := o.m
 	scope := m.Member(m.Result, "cacheScope")
 	said := m.Text(scope)
-	mine := o.c.Era == Modern && (len(o.patches) > 0 || o.p.opts.PerCaller)
+	mine := o.c.Era == Modern && (len(o.patches) > 0 || o.p.opts.PerCaller || o.p.opts.Delegates)
 	switch {
 	case scope == wire.Absent && mine:
 		o.patches = append(o.patches, m.Edit(m.Result, nil, wire.Field{Name: "cacheScope", Value: []byte(`"private"`)})...)

@@ -51,6 +51,10 @@ type Options struct {
 	Anyone identity.Principal
 	// Methods are admitted beyond the method table, by name, in both directions.
 	Methods []string
+	// Delegates says that the upstream is shown a credential issued for each caller:
+	// exchanges say who calls, and what one caller's listing says of a tool says
+	// nothing of another's.
+	Delegates bool
 	// SharedPipe says that one session or process of the upstream may serve several
 	// principals of one pipe.
 	SharedPipe bool
@@ -92,9 +96,10 @@ type Options struct {
 	// Arguments carry the sidecar's own credential in tool calls, by server. Nil
 	// means that none does.
 	Arguments map[string]Argument
-	// Own are the sidecar's credentials as they are now, which no answer may echo.
+	// Own are the sidecar's credentials as they are now, those that the upstream is
+	// shown for a caller among them, which no answer to him may echo.
 	// Nil means that there are none.
-	Own func() []string
+	Own func(caller identity.Principal) []string
 	// Note writes the text that tells a reader what the guards found.
 	Note func(labels []string) string
 	// Compile prepares a JSON Schema. What it returns says whether a value fits; an

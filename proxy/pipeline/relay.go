@@ -90,6 +90,7 @@ func (r *relay) refuse(body []byte) {
 	ctx, cancel := context.WithTimeout(r.s.ctx, refuseTime)
 	defer cancel()
 	x := wire.Exchange{Body: body, Version: c.Version, Session: c.upstreamSession(), Owner: c.Principal.Key()}
+	p.delegate(c, &x)
 	if err := p.opts.Upstream.Do(ctx, x, discard{}); err != nil {
 		p.opts.Log.Warn("the upstream could not be told that its request is refused", "audit_id", r.up.ID, "error", p.opts.Redact(err.Error()))
 	}

@@ -2,7 +2,6 @@ package sidecar
 
 import (
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -54,6 +53,9 @@ func (s *Sidecar) build() error {
 	if err := s.openAudit(); err != nil {
 		return err
 	}
+	if err := s.buildBroker(); err != nil {
+		return err
+	}
 	key, err := s.sealKey()
 	if err != nil {
 		return err
@@ -69,7 +71,7 @@ func (s *Sidecar) build() error {
 	})
 }
 
-// shortestKey is the least length of the seal key's text, in bytes.
+// shortestKey is the least length of a key's text, in bytes.
 const shortestKey = 32
 
 // sealKey is the configured key, or nothing.
@@ -77,9 +79,14 @@ func (s *Sidecar) sealKey() ([]byte, error) {
 	if s.cfg.SealKeyFile == "" {
 		return nil, nil
 	}
-	key, err := s.readSecret(s.cfg.SealKeyFile)
+	return s.keyFrom("seal_key_file", s.cfg.SealKeyFile)
+}
+
+// keyFrom reads a key from the file that setting names.
+func (s *Sidecar) keyFrom(setting, file string) ([]byte, error) {
+	key, err := s.readSecret(file)
 	if err == nil && len(key) < shortestKey {
-		err = fmt.Errorf("%w: seal_key_file: the key has fewer than %d characters; make one with: openssl rand -hex 32", ErrConfig, shortestKey)
+		err = fmt.Errorf("%w: %s: the key has fewer than %d characters; make one with: openssl rand -hex 32", ErrConfig, setting, shortestKey)
 	}
 	return []byte(key), err
 }
@@ -132,17 +139,13 @@ func (s *Sidecar) inputGuards(needs func(*guards.Call) bool) []guards.Input {
 			}
 		}
 	}
-	resolver := s.opts.Resolver
-	if resolver == nil {
-		resolver = net.DefaultResolver
-	}
 	mode := func(c *guards.Call) consent.Mode {
 		if needs(c) {
 			return consent.Confirm
 		}
 		return consent.Off
 	}
-	return []guards.Input{marker.Guard{}, command.New(enums), consent.New(mode), ssrf.New(ssrf.NewStatic(s.cfg.DNS.Hosts, resolver), urls)}
+	return []guards.Input{marker.Guard{}, command.New(enums), consent.New(mode), ssrf.New(s.resolver(), urls)}
 }
 
 // needsConfirm says which calls are let through only with confirm=true.
@@ -218,13 +221,13 @@ func (s *Sidecar) handler() http.Handler {
 	if public == "" {
 		public = s.listener.url()
 	}
-	o := front.Options{Hosts: slices.Clone(s.cfg.AllowedHosts), Origins: s.cfg.AllowedOrigins, MaxHeaders: int(s.cfg.Limits.Headers), ClientTime: s.opts.ClientTime}
+	o := front.Options{Hosts: slices.Clone(s.cfg.AllowedHosts), Origins: s.cfg.AllowedOrigins, MaxHeaders: int(s.cfg.Limits.Headers), ClientTime: s.opts.ClientTime, Pages: s.brokerPages()}
 	if u, err := url.Parse(public); err == nil {
 		o.Hosts = append(o.Hosts, u.Host)
 	}
 	for _, e := range s.endpoints {
 		f := front.Endpoint{Path: e.path, Pipeline: e.pipeline}
-		if s.cfg.Auth != nil {
+		if s.cfg.Auth != nil || s.brokered(e.name) {
 			f.MetadataURL = public + front.MetadataPath + e.path
 			f.Metadata = s.metadata(public+e.path, e)
 		}

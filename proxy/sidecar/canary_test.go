@@ -258,7 +258,11 @@ func (r *rig) witness(l *listener) {
 				credentials.Add("a client", value)
 			}
 		}
-		next.ServeHTTP(&witnessed{ResponseWriter: w, out: r.served}, req)
+		out := r.served
+		if req.URL.Path == "/token" {
+			out = &ear{} // where clients are given their tokens
+		}
+		next.ServeHTTP(&witnessed{ResponseWriter: w, out: out}, req)
 	})
 }
 

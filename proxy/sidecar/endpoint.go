@@ -88,6 +88,9 @@ func (s *Sidecar) buildBackend(name string, u config.Upstream) (upstream, error)
 	if u.Credential.Kind == config.CredentialHeader {
 		o.Credential = backend.Credential{Header: u.Credential.HeaderName(), Prefix: u.Credential.HeaderPrefix(), Source: s.stored[name]}
 	}
+	if s.brokered(name) {
+		o.Credential = s.grantsFor(name)
+	}
 	var err error
 	if o.TLS, err = s.upstreamTLS(name, u.TLS); err != nil {
 		return nil, err
@@ -103,6 +106,7 @@ func (s *Sidecar) pipelineOptions(e *endpoint, sh shared) pipeline.Options {
 	return pipeline.Options{
 		Server:        e.name,
 		Authenticator: s.verifierFor(e, sh.verifier),
+		Delegates:     s.brokered(e.name),
 		Anyone:        s.anyone(),
 		Methods:       s.cfg.Methods,
 		SealKey:       sh.sealKey,
@@ -127,7 +131,7 @@ func (s *Sidecar) pipelineOptions(e *endpoint, sh shared) pipeline.Options {
 		Note:          injection.Note,
 		Compile:       compileSchema,
 		Arguments:     s.arguments(),
-		Own:           s.own.list,
+		Own:           s.ownFor(e),
 		Redact:        s.redact,
 		Log:           s.log.With("upstream", e.name),
 		Now:           s.opts.Now,

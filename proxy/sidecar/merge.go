@@ -30,6 +30,9 @@ func (s *Sidecar) buildMerged(sh shared) error {
 		Now:       s.opts.Now,
 	}
 	for _, e := range s.endpoints {
+		if s.brokered(e.name) {
+			continue // callers of all servers together have no third party's token
+		}
 		o.Members = append(o.Members, merge.Member{Name: e.name, Upstream: e.upstream})
 	}
 	g, err := merge.New(o)
@@ -41,7 +44,7 @@ func (s *Sidecar) buildMerged(sh shared) error {
 	p.Split, p.Locate = g.Split, g.Locate
 	// Methods beyond the table say nothing of whose they are.
 	p.Methods = nil
-	p.Limits.Tools *= len(s.endpoints)
+	p.Limits.Tools *= len(o.Members)
 	e.pipeline = pipeline.New(p)
 	s.endpoints = slices.Insert(s.endpoints, 0, e)
 	return nil

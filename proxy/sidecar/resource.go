@@ -7,6 +7,7 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/oauthex"
 
 	"mcp-sidecar/policy"
+	"mcp-sidecar/proxy/config"
 	"mcp-sidecar/proxy/front"
 	"mcp-sidecar/proxy/identity"
 	"mcp-sidecar/proxy/pipeline"
@@ -34,6 +35,10 @@ func (s *Sidecar) audience() []string {
 // configuration has names for all endpoints together: otherwise the operator of one
 // server, or whoever steals a token there, could use it at the others.
 func (s *Sidecar) verifierFor(e *endpoint, v pipeline.Authenticator) pipeline.Authenticator {
+	if s.brokered(e.name) {
+		// Nobody else has granted it anything.
+		return s.broker.Verifier(e.name)
+	}
 	if v == nil || len(s.cfg.Auth.Audience) > 0 {
 		return v
 	}
@@ -50,10 +55,13 @@ func (s *Sidecar) scopes() policy.Hierarchy {
 
 // metadata is the protected-resource metadata document of e (RFC 9728 section 2).
 func (s *Sidecar) metadata(resource string, e *endpoint) *oauthex.ProtectedResourceMetadata {
-	return &oauthex.ProtectedResourceMetadata{
-		Resource: resource, BearerMethodsSupported: []string{"header"},
-		AuthorizationServers: issuers(s.cfg.Auth), ScopesSupported: s.firstScopes(e),
+	m := &oauthex.ProtectedResourceMetadata{Resource: resource, BearerMethodsSupported: []string{"header"}, ScopesSupported: s.firstScopes(e)}
+	if s.brokered(e.name) {
+		m.AuthorizationServers = []string{s.cfg.Public()}
+	} else {
+		m.AuthorizationServers = issuers(s.cfg.Auth)
 	}
+	return m
 }
 
 // firstScopes are what clients ask for when they log in (MCP 2026-07-28,
@@ -62,7 +70,7 @@ func (s *Sidecar) metadata(resource string, e *endpoint) *oauthex.ProtectedResou
 // could do everything from the start would be worth more to a thief. Where no tool has
 // an action, nothing tells which of them read.
 func (s *Sidecar) firstScopes(e *endpoint) []string {
-	if len(s.cfg.Auth.ScopesSupported) > 0 {
+	if s.cfg.Auth != nil && len(s.cfg.Auth.ScopesSupported) > 0 {
 		return s.cfg.Auth.ScopesSupported
 	}
 	var all, reading []string
@@ -82,6 +90,16 @@ func (s *Sidecar) firstScopes(e *endpoint) []string {
 	}
 	slices.Sort(reading)
 	return slices.Compact(reading)
+}
+
+// scopesOf are the scopes that tools need, each once.
+func scopesOf(tools map[string]config.Tool) []string {
+	var scopes []string
+	for _, t := range tools {
+		scopes = append(scopes, t.Scopes...)
+	}
+	slices.Sort(scopes)
+	return slices.Compact(scopes)
 }
 
 // readAction is the action of tools that only read, in the catalog.

@@ -103,7 +103,7 @@ func (s *Sidecar) learnSecrets() error {
 
 // secretFiles are the files with secrets that no server is shown.
 func (s *Sidecar) secretFiles() []string {
-	files := []string{s.cfg.SealKeyFile}
+	files := append(s.brokerSecrets(), s.cfg.SealKeyFile)
 	for _, unused := range s.cfg.Unused {
 		files = append(files, unused.File)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"mcp-sidecar/guards/ssrf"
 	"mcp-sidecar/proxy/audit"
+	"mcp-sidecar/proxy/broker"
 	"mcp-sidecar/proxy/config"
 	"mcp-sidecar/proxy/identity"
 )
@@ -60,6 +61,8 @@ type Sidecar struct {
 	own       ownSecrets
 	stored    map[string]*identity.Stored // what servers are shown, by server
 	verifiers *identity.Verifiers         // nil where everybody is anonymous
+	broker    *broker.Broker              // nil without one
+	fetchers  []*identity.Fetcher         // the broker's
 
 	certificates *certificates // nil without TLS
 	listener     *listener     // of the MCP endpoints; nil before Listen
@@ -95,7 +98,7 @@ func New(cfg *config.Config, o Options) (*Sidecar, error) {
 		_ = s.closeParts()
 		return nil, err
 	}
-	if cfg.Auth != nil {
+	if cfg.Auth != nil || cfg.Broker != nil {
 		s.busy.Go(s.recheck)
 	}
 	return s, nil
@@ -120,6 +123,9 @@ func (s *Sidecar) closeParts() error {
 	err := s.closeEndpoints()
 	if s.verifiers != nil {
 		s.verifiers.Close()
+	}
+	for _, f := range s.fetchers {
+		f.Close()
 	}
 	if s.audit != nil {
 		err = errors.Join(err, s.audit.Close())

@@ -35,6 +35,7 @@ func (s *Sidecar) Summary(w io.Writer) {
 		"  off            "+s.list(guards.Off, notBuilt...),
 		"  audit          "+s.auditLine(),
 	)
+	lines = append(lines, s.brokerLines()...)
 	lines = append(lines, s.listenerLines()...)
 	if s.parts.modes[consent.Name] == guards.Enforce {
 		lines = append(lines, "  note           confirm mode is not consent: a model can set confirm=true by itself")
@@ -59,6 +60,8 @@ func (s *Sidecar) callers() string {
 			as += " with role any"
 		}
 		return as + "; no token is needed"
+	case s.cfg.Auth == nil && s.broker != nil:
+		return "tokens of the broker, for the server that they name"
 	case s.cfg.Auth == nil:
 		return "NOT AUTHENTICATED (--insecure-no-auth): everybody on this host is \"anonymous\" with role any"
 	}
@@ -118,6 +121,9 @@ func (s *Sidecar) address(u config.Upstream) string {
 func credential(u config.Upstream) string {
 	switch u.Credential.Kind {
 	case config.CredentialNone:
+		if u.Broker != nil {
+			return "the caller's token of the third party at " + hostOf(u.Broker.AuthorizeURL) + ", by way of the broker"
+		}
 		return "no credential is sent; the caller's never is"
 	case config.CredentialEnv:
 		return "the sidecar's own credential in the variable " + u.Credential.Variable + "; the caller's never travels on"
