@@ -89,6 +89,7 @@ func (a *Auth) check(k *checker) {
 	}
 	k.file("auth.static_tokens_file", a.StaticTokensFile)
 	k.file("auth.roles_file", a.RolesFile)
+	k.file("auth.revoked_file", a.RevokedFile)
 	a.checkSubjects(k)
 	a.checkScopes(k)
 	checkRoles(k, "auth.roles", a.Roles)
