@@ -28,6 +28,7 @@ type column struct {
 	fakes    *fakes             // the outside hosts; may be nil
 	service  string             // the credential that the server wants; may be empty
 	audit    tape               // the sidecar's audit file; may be empty
+	brokered *brokered          // may be nil
 	door     *column            // the sidecar's, where whatever was captured can be tried
 
 	last int // highest document ID seen so far
@@ -54,6 +55,10 @@ type event struct {
 	sent     passenger      // of the call
 	session  string         // that the trial has opened, if any
 	logins   string         // what the user was asked for, if there were logins
+	asked    string         // which pages asked the user, if there were any
+	page     string         // where the user's browser has stopped
+	arrived  bool           // the program that asked has got a code
+	granted  int            // tokens that the third party has given out for it
 	received []recorded     // what the document server got during the call
 	audited  []recorded     // the sidecar's records of the call
 	hits     map[string]int // of the fakes, during the call

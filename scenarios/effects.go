@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	credentials "mcp-sidecar/scenarios/canary"
 )
 
 // notMeasured is the value of an effect on a server that was started elsewhere
@@ -78,14 +80,13 @@ func credentialEver(direct, proxied string) effect {
 		if c.recorder == nil {
 			return notMeasured
 		}
-		for _, r := range c.recorder.since(0) {
-			for name, token := range c.tokens {
-				if name != noToken && r.holds(token) {
-					return "yes"
-				}
+		var w credentials.Watch
+		for name, token := range c.tokens {
+			if name != noToken {
+				w.Add(name, token)
 			}
 		}
-		return "no"
+		return yesNo(slices.ContainsFunc(c.recorder.since(0), func(r recorded) bool { return len(w.Search(r.text())) > 0 }))
 	}}
 }
 

@@ -20,6 +20,8 @@ const (
 	metadataHost = "169.254.169.254" // the metadata service of a cloud machine
 	routerHost   = "192.168.1.1"     // a router in a private network
 	policyHost   = "example.com"     // a harmless public site
+	desktopHost  = "desktop.example" // of a program of alice's
+	attackerHost = "attacker.example"
 )
 
 // fakes plays every outside host of the demo on one loopback address, so that no
@@ -29,24 +31,28 @@ type fakes struct {
 	addr   string
 	server *http.Server
 
-	mu   sync.Mutex
-	hits map[string]int
+	mu    sync.Mutex
+	hits  map[string]int
+	codes map[string]string // that OAuth clients were sent, by host
 }
 
-// startFakes serves on l with a certificate for example.com from ca.
+// startFakes serves on l with certificates from ca.
 func startFakes(l net.Listener, ca *authority) (*fakes, error) {
-	cert, err := ca.issue(policyHost)
-	if err != nil {
-		return nil, err
+	f := &fakes{addr: l.Addr().String(), hits: make(map[string]int), codes: make(map[string]string)}
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	for _, host := range []string{policyHost, desktopHost, attackerHost} {
+		cert, err := ca.issue(host)
+		if err != nil {
+			return nil, err
+		}
+		config.Certificates = append(config.Certificates, cert)
 	}
-	f := &fakes{addr: l.Addr().String(), hits: make(map[string]int)}
 	f.server = &http.Server{
 		Handler:           f,
 		ReadHeaderTimeout: 10 * time.Second,
 		// A client that refuses the certificate is not worth a line.
 		ErrorLog: log.New(io.Discard, "", 0),
 	}
-	config := &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
 	go func() { _ = f.server.Serve(&eitherListener{Listener: l, config: config}) }()
 	return f, nil
 }
@@ -74,6 +80,11 @@ func (f *fakes) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintln(w, "<h1>Router administration</h1>")
 	case policyHost:
 		fmt.Fprintln(w, "Be kind. Keep documents short.")
+	case desktopHost, attackerHost:
+		f.mu.Lock()
+		f.codes[host] = r.URL.Query().Get("code")
+		f.mu.Unlock()
+		fmt.Fprintln(w, "Thank you. You may close this window.")
 	default:
 		http.Error(w, "no such host in the demo", http.StatusMisdirectedRequest)
 	}
@@ -84,6 +95,15 @@ func (f *fakes) count() map[string]int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return maps.Clone(f.hits)
+}
+
+// code returns the code that the client at host was sent, once.
+func (f *fakes) code(host string) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	code := f.codes[host]
+	delete(f.codes, host)
+	return code
 }
 
 // hostsMap is the file with which a document server finds fakes at addr:

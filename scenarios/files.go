@@ -24,7 +24,9 @@ const (
 	httpConfigFile = "sidecar-http.yaml" // with --transport stdio: of the sidecar for trials that need HTTP
 	auditFile      = "audit.jsonl"
 	httpAuditFile  = "audit-http.jsonl"
-	loginConfig    = "sidecar-login.yaml" // of the sidecar at which clients log in
+	loginConfig    = "sidecar-login.yaml"  // of the sidecar at which clients log in
+	brokerConfig   = "sidecar-broker.yaml" // of the sidecar in front of a third party
+	brokerKeyFile  = "broker.key"          // encrypts what that sidecar keeps
 )
 
 var (
@@ -141,11 +143,22 @@ func apart() []replacement {
 }
 
 // atAddress lets tokens be meant for the sidecar's own address, which is what clients
-// ask for that log in (RFC 8707).
-func atAddress(public string) []replacement {
+// ask for that log in (RFC 8707). Its files have name in theirs.
+func atAddress(public, name string) []replacement {
 	return []replacement{
-		{exampleAudience, ""}, {exampleAudit, "file: audit-login.jsonl"}, {exampleState, exampleState + "-login\npublic_url: " + public},
+		{exampleAudience, ""}, {exampleAudit, "file: " + auditOf(name)}, {exampleState, exampleState + "-" + name + "\npublic_url: " + public},
 	}
+}
+
+func auditOf(name string) string { return "audit-" + name + ".jsonl" }
+
+// behindVendor lets the sidecar get the token that the server at url wants, from the
+// third party at vendor, for whoever logs in at the issuer.
+func behindVendor(url, vendor, issuerURL string) []replacement {
+	provider := fmt.Sprintf("    url: %s\n    broker: { authorize_url: %q, token_url: %q, client_id: %s, allow_loopback_http: true }\n", url, vendor+"/authorize", vendor+"/token", sidecarClient)
+	own := fmt.Sprintf("version: 1\nbroker:\n  login: { issuer: %q, client_id: %s, allow_loopback_http: true }\n  key_file: %s\n  dynamic_registration: true\n"+
+		"  clients: [{ id: %s, name: %s, redirect_uris: [%q] }]\n", issuerURL, sidecarClient, brokerKeyFile, desktopID, desktopName, desktopURL)
+	return []replacement{{exampleHeader + "      file: " + serviceFile + "\n", provider}, {"version: 1\n", own}}
 }
 
 // fillConfig fails when the example no longer holds what it is to replace.

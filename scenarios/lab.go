@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httputil"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -26,11 +27,13 @@ type lab struct {
 	talk    io.Writer // what happens, for people
 
 	folder    folder
+	ca        *authority // of the fakes
 	tokens    map[string]string
 	issuer    *issuer.Issuer
 	issuerURL string
 	fakes     *fakes
 	processes []*process
+	audits    []tape // of sidecars that are no column's
 
 	direct, proxied column
 	// overHTTP are the two columns of trials that need HTTP. They are the same as
@@ -61,6 +64,7 @@ func (l *lab) build(ctx context.Context) error {
 		l.startProxied,
 		l.startBeside,
 		l.startLogin,
+		l.startBrokered,
 		l.connect,
 	} {
 		if err := step(ctx); err != nil {
@@ -101,15 +105,15 @@ func (l *lab) startIssuer(ctx context.Context) error {
 }
 
 func (l *lab) startFakes(ctx context.Context) error {
-	ca, err := l.folder.authority()
-	if err != nil {
-		return err
-	}
 	ln, err := listen(ctx, l.options.fakes)
 	if err != nil {
 		return fmt.Errorf("fakes: %w", err)
 	}
-	if l.fakes, err = startFakes(ln, ca); err != nil {
+	if l.ca, err = l.folder.authority(); err != nil {
+		_ = ln.Close()
+		return err
+	}
+	if l.fakes, err = startFakes(ln, l.ca); err != nil {
 		_ = ln.Close()
 		return err
 	}
@@ -190,36 +194,53 @@ func (l *lab) startBeside(ctx context.Context) error {
 }
 
 // startLogin starts one more sidecar in front of the same server, at which clients
-// log in. They know its address before it listens: something stands in front of it,
-// as a load balancer would.
+// log in.
 func (l *lab) startLogin(ctx context.Context) error {
 	direct, proxied := l.overHTTP.direct, l.overHTTP.proxied
-	behind, own := proxied.recorder.(*recorder)
-	if !own || !l.options.needs(func(t trial) bool { return t.logsIn }) {
+	if !l.owns() || !l.options.needs(func(t trial) bool { return t.logsIn && t.way == "" }) {
 		return nil
 	}
+	public, err := l.startAt(ctx, "login", loginConfig, func(string) []replacement {
+		return []replacement{atURL(proxied.recorder.(*recorder).url)}
+	})
+	direct.login, proxied.login = direct.url, public+mcpPath
+	return err
+}
+
+// startAt starts a sidecar that has to know its address before it listens: something
+// stands in front of it there, as a load balancer would.
+func (l *lab) startAt(ctx context.Context, short, config string, more func(public string) []replacement) (public string, err error) {
+	name := "mcp-sidecar-" + short
 	ln, err := listen(ctx, anyPort)
 	if err != nil {
-		return err
+		return "", err
 	}
 	l.closers = append(l.closers, func() { _ = ln.Close() })
-	public := "http://" + ln.Addr().String()
-	if err := l.folder.config(loginConfig, anyPort, l.issuerURL, append(atAddress(public), atURL(behind.url))...); err != nil {
-		return err
+	public = "http://" + ln.Addr().String()
+	if err := l.folder.config(config, anyPort, l.issuerURL, append(atAddress(public, short), more(public)...)...); err != nil {
+		return "", err
 	}
-	p, err := l.start(ctx, "mcp-sidecar-login", "mcp-sidecar", "serve", "-c", l.folder.path(loginConfig))
+	p, err := l.start(ctx, name, "mcp-sidecar", "serve", "-c", l.folder.path(config))
 	if err != nil {
-		return err
+		return "", err
 	}
 	target, err := url.Parse(p.url)
 	if err != nil {
-		return fmt.Errorf("the sidecar listens on %q: %w", p.url, err)
+		return "", fmt.Errorf("%s listens on %q: %w", name, p.url, err)
 	}
-	server := serveHTTP(ln, forward(target))
+	front := forward(target)
+	front.Rewrite = func(p *httputil.ProxyRequest) {
+		p.SetURL(&url.URL{Scheme: target.Scheme, Host: target.Host})
+		p.Out.Host = p.In.Host // the address that browsers and clients know
+	}
+	l.audits = append(l.audits, tape(l.folder.path(auditOf(short))))
+	server := serveHTTP(ln, front)
 	l.closers = append(l.closers, func() { _ = server.Close() })
-	direct.login, proxied.login = direct.url, public+target.Path
-	return nil
+	return public, nil
 }
+
+// mcpPath is where a sidecar with one server offers it.
+const mcpPath = "/mcp"
 
 // lookAtFakes gives a column whose server was started elsewhere the one sensor
 // that it can have: fakes at an address that the server was told of.
@@ -353,13 +374,11 @@ func (l *lab) startDetours(ctx context.Context) error {
 	}
 	c.detours = make(map[string]detour)
 	for name, proxy := range ways {
-		ln, err := listen(ctx, anyPort)
+		own, err := l.serve(ctx, proxy(target))
 		if err != nil {
 			return err
 		}
-		server := serveHTTP(ln, proxy(target))
-		l.closers = append(l.closers, func() { _ = server.Close() })
-		d := detour{url: "http://" + ln.Addr().String() + target.Path}
+		d := detour{url: own + target.Path}
 		if d.alice, err = connect(ctx, d.url, l.options.revision, c.tokens["alice"]); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
@@ -391,8 +410,22 @@ func (l *lab) runner() *runner {
 	return &runner{
 		direct: &l.direct, proxied: &l.proxied,
 		httpDirect: l.overHTTP.direct, httpProxied: l.overHTTP.proxied,
-		level: l.options.direct == "" && l.options.proxied == "",
+		level: l.owns(),
 	}
+}
+
+// owns says whether the demo itself has started both servers.
+func (l *lab) owns() bool { return l.options.direct == "" && l.options.proxied == "" }
+
+// serve answers at an address of the system's choice until the lab closes.
+func (l *lab) serve(ctx context.Context, h http.Handler) (url string, err error) {
+	ln, err := listen(ctx, anyPort)
+	if err != nil {
+		return "", err
+	}
+	server := serveHTTP(ln, h)
+	l.closers = append(l.closers, func() { _ = server.Close() })
+	return "http://" + ln.Addr().String(), nil
 }
 
 // tails returns the end of the stderr of each program, those that have died

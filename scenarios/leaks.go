@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 
 	credentials "mcp-sidecar/scenarios/canary"
@@ -17,6 +18,11 @@ func (l *lab) leaks(rep *report) []string {
 	for name, token := range l.proxied.tokens {
 		if name != noToken {
 			w.Add(name, token)
+		}
+	}
+	if b := l.overHTTP.proxied.brokered; b != nil {
+		for _, token := range b.vendor.issued() {
+			w.Add("of the vendor", token)
 		}
 	}
 	var found []string
@@ -35,6 +41,9 @@ func (l *lab) leaks(rep *report) []string {
 			}
 		}
 		look("the audit file, "+c.name, fileText(string(c.audit)))
+	}
+	for _, audit := range l.audits {
+		look("the audit file "+filepath.Base(string(audit)), fileText(string(audit)))
 	}
 	for _, p := range l.processes {
 		if !strings.Contains(p.name, l.direct.name) {

@@ -28,6 +28,10 @@ func TestLeaks(t *testing.T) {
 		{"in the sidecar's log", "the log of mcp-sidecar", func(l *lab, _ *report) { write(t, l.processes[0].log, piece) }},
 		{"in the open server's log", "", func(l *lab, _ *report) { write(t, l.processes[1].log, piece) }},
 		{"in the audit file", "the audit file, proxied", func(l *lab, _ *report) { write(t, l.folder.path(auditFile), piece) }},
+		{"in the audit file of another sidecar", "the audit file audit-login.jsonl", func(l *lab, _ *report) {
+			l.audits = []tape{tape(l.folder.path(auditOf("login")))}
+			write(t, string(l.audits[0]), piece)
+		}},
 		{"in an answer", "an answer", func(_ *lab, rep *report) {
 			rep.Sections = []section{{Cases: []result{{Proxied: side{Answer: answer{allowed, string(piece)}}}}}}
 		}},

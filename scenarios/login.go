@@ -21,8 +21,10 @@ const loginRedirect = "http://127.0.0.1:7777/callback"
 // loggedIn is a client of the SDK that has found the issuer, registered and logged
 // its user in by itself.
 type loggedIn struct {
-	user   string
-	client *client
+	user    string
+	client  *client
+	handler *sdkauth.AuthorizationCodeHandler
+	tokens  map[string]string // the demo's, to which those of logins are added
 
 	mu     sync.Mutex
 	scopes []string // that each login asked for
@@ -30,12 +32,13 @@ type loggedIn struct {
 
 // logIn connects to the MCP endpoint url with the SDK's own OAuth handler. A server
 // that asks for no token sees no login.
-func logIn(ctx context.Context, url, revision, user string) (*loggedIn, error) {
+func logIn(ctx context.Context, url, user string, c *column) (*loggedIn, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
-	l := &loggedIn{user: user}
+	l := &loggedIn{user: user, tokens: c.tokens}
 	web := &http.Client{Transport: &http.Transport{}}
-	handler, err := sdkauth.NewAuthorizationCodeHandler(&sdkauth.AuthorizationCodeHandlerConfig{
+	var err error
+	l.handler, err = sdkauth.NewAuthorizationCodeHandler(&sdkauth.AuthorizationCodeHandlerConfig{
 		RedirectURL: loginRedirect, AuthorizationCodeFetcher: l.browse, Client: web,
 		DynamicClientRegistrationConfig: &sdkauth.DynamicClientRegistrationConfig{Metadata: &oauthex.ClientRegistrationMetadata{
 			ClientName: "scenarios", RedirectURIs: []string{loginRedirect}, TokenEndpointAuthMethod: "none",
@@ -44,11 +47,15 @@ func logIn(ctx context.Context, url, revision, user string) (*loggedIn, error) {
 	if err != nil {
 		return nil, err
 	}
-	session, err := connectTo(ctx, &mcp.StreamableClientTransport{Endpoint: url, HTTPClient: web, OAuthHandler: handler}, revision)
+	session, err := connectTo(ctx, &mcp.StreamableClientTransport{Endpoint: url, HTTPClient: web, OAuthHandler: l.handler}, c.revision)
 	if err != nil {
 		return nil, fmt.Errorf("logging in to %s: %w", url, err)
 	}
 	l.client = &client{session: session}
+	if err := l.keep(ctx); err != nil {
+		l.client.close()
+		return nil, err
+	}
 	return l, nil
 }
 
@@ -86,6 +93,19 @@ func (l *loggedIn) note(scope string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.scopes = append(l.scopes, strings.Join(words, " "))
+}
+
+// keep remembers the token of the last login: no trace of it may be left anywhere.
+func (l *loggedIn) keep(ctx context.Context) error {
+	source, err := l.handler.TokenSource(ctx)
+	if err != nil || source == nil {
+		return err
+	}
+	token, err := source.Token()
+	if err == nil {
+		l.tokens[fmt.Sprintf("of login %d of %s", len(l.scopes), l.user)] = token.AccessToken
+	}
+	return err
 }
 
 // logins is what each login asked for, in order.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -15,6 +14,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	credentials "mcp-sidecar/scenarios/canary"
 )
 
 // recorder is a plain reverse proxy right in front of a document server. It
@@ -115,16 +116,12 @@ func (r recorded) finds(tool, label string) bool {
 	return json.Unmarshal(r.body, &record) == nil && record.Name == tool && slices.Contains(record.Findings, label)
 }
 
-// holds reports whether credential occurs anywhere in the request, as it is or
-// encoded in base64 or for a URL.
+// holds reports whether any part of credential occurs anywhere in the request, as it
+// is or encoded.
 func (r recorded) holds(credential string) bool {
-	seen := string(r.text())
-	for _, form := range spellings(credential) {
-		if strings.Contains(seen, form) {
-			return true
-		}
-	}
-	return false
+	var w credentials.Watch
+	w.Add("credential", credential)
+	return len(w.Search(r.text())) > 0
 }
 
 // bearer is the credential that the request shows, empty without one.
@@ -152,17 +149,4 @@ func (r recorded) text() []byte {
 	}
 	b.Write(r.body)
 	return b.Bytes()
-}
-
-// spellings returns credential raw, URL-encoded, and the parts of its base64
-// forms that do not depend on what stands before and behind it.
-func spellings(credential string) []string {
-	forms := []string{credential, url.QueryEscape(credential)}
-	for shift := range 3 {
-		shifted := base64.RawStdEncoding.EncodeToString([]byte(strings.Repeat("x", shift) + credential))
-		// The first characters mix with the bytes before, the last with those behind.
-		inner := shifted[(shift*8+5)/6 : len(shifted)-1]
-		forms = append(forms, inner, strings.NewReplacer("+", "-", "/", "_").Replace(inner))
-	}
-	return forms
 }

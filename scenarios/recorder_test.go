@@ -113,6 +113,8 @@ func TestRecordedHolds(t *testing.T) {
 		{"base64", recorded{body: []byte(encode("", ""))}, true},
 		{"base64 behind one byte", recorded{body: []byte(encode("a", ""))}, true},
 		{"base64 behind two bytes", recorded{body: []byte(encode("ab", "cd"))}, true},
+		{"base64 for URLs", recorded{body: []byte(base64.URLEncoding.EncodeToString([]byte("~>" + token)))}, true},
+		{"a part of it", recorded{body: []byte(token[3:20])}, true},
 		{"HTTP Basic", recorded{header: http.Header{"Authorization": {"Basic " + encode("user:", "")}}}, true},
 		{"base64 of something else", recorded{body: []byte(base64.StdEncoding.EncodeToString([]byte("GE3TQMRX")))}, false},
 	} {
@@ -121,15 +123,5 @@ func TestRecordedHolds(t *testing.T) {
 				t.Errorf("holds = %v, want %v", got, row.want)
 			}
 		})
-	}
-}
-
-// Credentials that are no plain letters look different in each alphabet of Base64.
-func TestRecordedHoldsEitherAlphabet(t *testing.T) {
-	const credential = "~~~???>>>~~~???>>>"
-	for name, e := range map[string]*base64.Encoding{"standard": base64.StdEncoding, "for URLs": base64.URLEncoding} {
-		if r := (recorded{body: []byte(e.EncodeToString([]byte("x" + credential)))}); !r.holds(credential) {
-			t.Errorf("%s: not found", name)
-		}
 	}
 }

@@ -22,6 +22,7 @@ func scenarios() []scenario {
 		stepUp(),
 		sessions(),
 		keys(),
+		deputy(),
 	}
 }
 

@@ -50,13 +50,16 @@ func stepUp() scenario {
 // callLoggedIn calls the trial's tool with a client that knows the server's address
 // and nothing else.
 func callLoggedIn(ctx context.Context, c *column, e *event) answer {
-	l, err := logIn(ctx, c.login, c.revision, e.trial.user)
+	l, err := logIn(ctx, c.login, e.trial.user, c)
 	if err != nil {
 		return answer{failed, err.Error()}
 	}
 	defer l.client.close()
 	a := l.client.call(ctx, "", e.trial.tool, withID(e.trial.args, e.id))
 	e.logins = l.logins()
+	if err := l.keep(ctx); err != nil {
+		return answer{failed, err.Error()}
+	}
 	return a
 }
 

@@ -32,7 +32,7 @@ func TestTape(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	line := `{"method":"tools/call","params":{"name":"say"},"secret":"sesame"}` + "\n"
+	line := `{"method":"tools/call","params":{"name":"say"},"secret":"open-sesame-1742"}` + "\n"
 	echoed := make([]byte, len(line))
 	for range 2 {
 		mark := file.mark()
@@ -41,7 +41,7 @@ func TestTape(t *testing.T) {
 			t.Fatalf("%q, %v", echoed, err)
 		}
 		got := file.since(mark)
-		if len(got) != 1 || string(got[0].body) != line || !got[0].calls("say") || !got[0].holds("sesame") || got[0].holds("other") {
+		if len(got) != 1 || string(got[0].body) != line || !got[0].calls("say") || !got[0].holds("open-sesame-1742") || got[0].holds("another-sesame-1") {
 			t.Errorf("recorded %q", got)
 		}
 	}

@@ -155,13 +155,12 @@ func (l *login) verify(ctx context.Context, token, nonce string) (user, error) {
 	case !isSubject(c.Subject):
 		return user{}, loginError("the ID token names no subject that can be used")
 	}
-	u := user{subject: l.opts.SubjectPrefix + c.Subject}
-	for _, name := range []string{c.Name, c.Email, c.Username} {
+	for _, name := range []string{c.Username, c.Email, c.Name} {
 		if name != "" {
-			u.name = shownName(name)
+			return user{c.Subject, shownName(name)}, nil
 		}
 	}
-	return u, nil
+	return user{subject: c.Subject}, nil
 }
 
 // reasonOf is which check failed, without what the token says.
