@@ -3,6 +3,7 @@ package main
 var (
 	carrierTests = []string{"./proxy/sidecar"}
 	recheckTests = []string{"./proxy/pipeline"}
+	revokedTests = []string{"./proxy/identity", "./proxy/sidecar"}
 )
 
 // carrierMutants take a token from where none may stand, let two pass, let one
@@ -47,6 +48,31 @@ var carrierMutants = []mutant{
 	{name: "recheck: one question after the other while one hangs", file: "proxy/pipeline/recheck.go", old: "		if !busy {", new: "		if !busy || true {", pkgs: recheckTests, run: "Recheck"},
 	{name: "recheck: streams that have ended are remembered", file: "proxy/pipeline/recheck.go", old: "		delete(o.all, s)\n", new: "", pkgs: recheckTests, run: "Recheck"},
 	{name: "recheck: a panic ends everything", file: "proxy/pipeline/recheck.go", old: "		if v := recover(); v != nil {\n			err = ", new: "		if v := any(nil); v != nil {\n			err = ", pkgs: recheckTests, run: "Recheck"},
+	{name: "revoked: nobody looks at the list", file: "proxy/identity/verifiers.go", old: "		err = vs.Revoked.check(token, d, p) // behind every cache\n", new: "		_ = vs.Revoked.check(token, d, p)\n", pkgs: revokedTests, run: "Revoked"},
+	{name: "revoked: the list is read once", file: "proxy/sidecar/recheck.go", old: "		s.verifiers.Revoked.Look()\n", new: "", pkgs: carrierTests, run: "Revoked"},
+	{name: "revoked: a bad list does not keep from starting", file: "proxy/sidecar/verifier.go", old: "			return fmt.Errorf(\"%w: auth.revoked_file: %w\", ErrConfig, err)", new: "			return nil", pkgs: carrierTests, run: "Revoked"},
+	{name: "revoked: by hash", file: "proxy/identity/revoked.go", old: "	if l.tokens[d] {\n		return true\n	}\n", new: "", pkgs: revokedTests, run: "Revoked"},
+	{name: "revoked: one form of a signature", file: "proxy/identity/revoked.go", old: "ok && l.tokens[other] {", new: "ok && l.tokens[other] && false {", pkgs: revokedTests, run: "Revoked"},
+	{name: "revoked: by id", file: "proxy/identity/revoked.go", old: "	if !p.TokenID.Empty() && l.ids", new: "	if false && l.ids", pkgs: revokedTests, run: "Revoked"},
+	{name: "revoked: ids of any issuer", file: "proxy/identity/revoked.go", old: "l.ids[claimOf{p.Issuer, p.TokenID.Reveal()}]", new: "l.ids[claimOf{\"https://idp.example\", p.TokenID.Reveal()}] || l.ids[claimOf{\"https://other.example\", p.TokenID.Reveal()}]", pkgs: revokedTests, run: "Revoked"},
+	{name: "revoked: signed tokens have no id", file: "proxy/identity/jwt.go", old: "		TokenID: NewSecret(c.ID), Issued: optionalDate(c.IssuedAt),\n", new: "		Issued: optionalDate(c.IssuedAt),\n", pkgs: carrierTests, run: "Revoked"},
+	{name: "revoked: nobody knows when signed tokens were issued", file: "proxy/identity/jwt.go", old: "		TokenID: NewSecret(c.ID), Issued: optionalDate(c.IssuedAt),\n", new: "		TokenID: NewSecret(c.ID),\n", pkgs: carrierTests, run: "Revoked"},
+	{name: "revoked: introspected tokens have no id", file: "proxy/identity/introspection.go", old: "		TokenID: NewSecret(a.ID), Issued: optionalDate(a.IssuedAt),\n", new: "		Issued: optionalDate(a.IssuedAt),\n", pkgs: revokedTests, run: "Revoked"},
+	{name: "revoked: by subject", file: "proxy/identity/revoked.go", old: "	return listed && (", new: "	return false && listed && (", pkgs: revokedTests, run: "Revoked"},
+	{name: "revoked: tokens of the second itself pass", file: "proxy/identity/revoked.go", old: "!p.Issued.After(until))", new: "p.Issued.Before(until))", pkgs: revokedTests, run: "Revoked"},
+	{name: "revoked: tokens that do not say when they were issued pass", file: "proxy/identity/revoked.go", old: "until.IsZero() || p.Issued.IsZero() ||", new: "until.IsZero() || !p.Issued.IsZero() &&", pkgs: revokedTests, run: "Revoked"},
+	{name: "revoked: the last entry of a user counts", file: "proxy/identity/revoked.go", old: "	if old, listed := l.subjects[c]; listed && (", new: "	if old, listed := l.subjects[c]; false && listed && (", pkgs: revokedTests, run: "Revoked"},
+	{name: "revoked: a list that is being written is short", file: "proxy/identity/revoked.go", old: ", r.previous != nil && r.previous.holds(token, d, p):", new: ":", pkgs: revokedTests, run: "Revoked"},
+	{name: "revoked: nobody is ever taken off", file: "proxy/identity/revoked.go", old: "		r.previous = nil\n", new: "		_ = sum\n", pkgs: revokedTests, run: "Revoked"},
+	{name: "revoked: a bad list is empty", file: "proxy/identity/revoked.go", old: "	list, err := parseRevoked(text)\n	if err != nil {\n		return err\n	}\n", new: "	list, err := parseRevoked(text)\n	if err != nil {\n		list, _ = parseRevoked(nil)\n	}\n", pkgs: revokedTests, run: "Revoked"},
+	{name: "revoked: a list may stay unreadable", file: "proxy/identity/revoked.go", old: "	case !passed(r.read, r.opts.Now(), RevokedPatience):\n		return nil\n	}\n	return errRevokedUnknown", new: "	case !passed(r.read, r.opts.Now(), RevokedPatience):\n		return nil\n	}\n	return nil", pkgs: revokedTests, run: "Revoked"},
+	{name: "revoked: a moment longer", file: "proxy/identity/revoked.go", old: "	case !passed(r.read, r.opts.Now(), RevokedPatience):\n		return nil", new: "	case !passed(r.read, r.opts.Now(), RevokedPatience+1):\n		return nil", pkgs: revokedTests, run: "Revoked"},
+	{name: "revoked: a bad list is as good as new", file: "proxy/identity/revoked.go", old: "		r.failure = err.Error()\n", new: "		r.failure, r.read = err.Error(), now\n", pkgs: revokedTests, run: "Revoked"},
+	{name: "revoked: said with every look", file: "proxy/identity/revoked.go", old: "	case err.Error() != r.failure: //", new: "	case err.Error() != \"\": //", pkgs: revokedTests, run: "Revoked"},
+	{name: "revoked: probes do not see that nobody is let in", file: "proxy/sidecar/diagnostics.go", old: "checks[0].OK && letsIn && reached", new: "checks[0].OK && (letsIn || true) && reached", pkgs: carrierTests, run: "Revoked"},
+	{name: "revoked: probes do not see a bad list", file: "proxy/sidecar/diagnostics.go", old: "	return []Check{c}, letsIn", new: "	c.OK, c.Why = true, \"\"\n	return []Check{c}, letsIn", pkgs: carrierTests, run: "Revoked"},
+	{name: "revoked: nobody says that an issuer is not known", file: "proxy/identity/revoked.go", old: "if foreign := list.foreign(r.opts.Issuers); len(foreign) > 0 {", new: "if foreign := list.foreign(r.opts.Issuers); len(foreign) > 1<<20 {", pkgs: revokedTests, run: "Revoked"},
+
 	// What the canary of the whole suite is for: tests that look for something else
 	// turn red.
 	{name: "canary: a token is logged", file: "proxy/pipeline/authenticate.go", old: "	token, err := c.token()\n", new: "	token, err := c.token()\n	p.opts.Log.Info(\"verifying\", \"token\", token.Reveal())\n", pkgs: carrierTests, run: "TestListsAreFiltered|TestMetadata|TestSilentSessions"},

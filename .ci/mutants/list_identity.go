@@ -122,7 +122,7 @@ var identityMutants = []mutant{
 	{name: "introspection: answers are as fresh as they arrive", file: "proxy/identity/introspection.go", old: "until: asked.Add(positiveLife)", new: "until: now.Add(positiveLife)", pkgs: verifierTests},
 	{name: "introspection: no prefix", file: "proxy/identity/introspection.go", old: "Subject: v.opts.SubjectPrefix + a.Subject,", new: "Subject: a.Subject,", pkgs: verifierTests},
 	{name: "file: others may write it", file: "proxy/identity/file.go", old: "info.Mode().Perm()&0o022 != 0:", new: "false:", pkgs: verifierTests},
-	{name: "file: of any size", file: "proxy/identity/file.go", old: "err == nil && len(text) > maxTrusted", new: "false", pkgs: verifierTests},
+	{name: "file: of any size", file: "proxy/identity/file.go", old: "err == nil && int64(len(text)) > max", new: "false", pkgs: verifierTests},
 	{name: "file: no regular one", file: "proxy/identity/file.go", old: "case !info.Mode().IsRegular():", new: "case false:", pkgs: verifierTests},
 	{name: "file: changes are not seen", file: "proxy/identity/file.go", old: "if sum == f.seen {", new: "if true {", pkgs: verifierTests},
 	{name: "static: any token", file: "proxy/identity/static.go", old: "subtle.ConstantTimeCompare(tokens[i].SHA256[:], d[:]) == 1", new: "subtle.ConstantTimeCompare(tokens[i].SHA256[:1], tokens[i].SHA256[:1]) == 1", pkgs: verifierTests},

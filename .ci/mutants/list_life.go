@@ -23,7 +23,7 @@ var lifeMutants = []mutant{
 	{name: "http2: a refusal ends the connection", file: "proxy/front/http.go", old: "\t\tin.read = true\n", new: "", pkgs: frontTests, run: "Reload|TLS"},
 
 	{name: "probes: any Host", file: "proxy/sidecar/diagnostics.go", old: "case !d.hosts.Allow(r):", new: "case false:", pkgs: sidecarTests, run: "Probes"},
-	{name: "probes: ready without a server", file: "proxy/sidecar/diagnostics.go", old: "checks[0].OK && reached && serving.OK", new: "checks[0].OK && (reached || serving.OK) && serving.OK", pkgs: sidecarTests, run: "Read"},
+	{name: "probes: ready without a server", file: "proxy/sidecar/diagnostics.go", old: "letsIn && reached && serving.OK", new: "letsIn && (reached || serving.OK) && serving.OK", pkgs: sidecarTests, run: "Read"},
 	{name: "probes: ready to the end", file: "proxy/sidecar/diagnostics.go", old: "OK: !s.draining.Load()", new: "OK: true", pkgs: sidecarTests, run: "Probes"},
 	{name: "probes: servers are flooded", file: "proxy/sidecar/diagnostics.go", old: "since >= 0 && since < probeAgain", new: "since < 0", pkgs: sidecarTests, run: "Read"},
 	{name: "probes: a server is asked for ever", file: "proxy/sidecar/diagnostics.go", old: "a.yes || !a.asked.IsZero()", new: "!a.asked.IsZero()", pkgs: sidecarTests, run: "Read"},

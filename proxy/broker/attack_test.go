@@ -379,6 +379,14 @@ func TestIDToken(t *testing.T) {
 	}
 }
 
+// Users of several issuers are told apart.
+func TestSubjectPrefix(t *testing.T) {
+	r := start(t, func(o *Options) { o.Login.SubjectPrefix = "corp/" })
+	if p, err := r.principalOf(r.granted().Access); err != nil || p.Subject != "corp/alice" {
+		t.Errorf("%q, %v", p.Subject, err)
+	}
+}
+
 func TestIDTokenOfAnRSAKey(t *testing.T) {
 	r := start(t)
 	r.login.signRSA(jwt.SigningMethodRS256)

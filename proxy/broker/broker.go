@@ -70,6 +70,7 @@ type Login struct {
 	Issuer            string
 	ClientID          string
 	ClientSecret      identity.Secret
+	SubjectPrefix     string // stands before the subject, to tell users of several issuers apart
 	AllowLoopbackHTTP bool
 	Fetch             *identity.Fetcher // may ask the issuer's hosts
 }

@@ -155,12 +155,13 @@ func (l *login) verify(ctx context.Context, token, nonce string) (user, error) {
 	case !isSubject(c.Subject):
 		return user{}, loginError("the ID token names no subject that can be used")
 	}
-	for _, name := range []string{c.Username, c.Email, c.Name} {
+	u := user{subject: l.opts.SubjectPrefix + c.Subject}
+	for _, name := range []string{c.Name, c.Email, c.Username} {
 		if name != "" {
-			return user{c.Subject, shownName(name)}, nil
+			u.name = shownName(name)
 		}
 	}
-	return user{subject: c.Subject}, nil
+	return u, nil
 }
 
 // reasonOf is which check failed, without what the token says.

@@ -28,6 +28,10 @@ type BrokerLogin struct {
 	ClientID string `json:"client_id" jsonschema:"Client id of the sidecar at the provider. Its redirect URI is PUBLIC_URL/login/callback."`
 	// ClientSecretFile names the file with its secret. Empty means a public client.
 	ClientSecretFile string `json:"client_secret_file,omitempty" jsonschema:"File that holds the secret of client_id. Default: a public client, with PKCE alone."`
+	// SubjectPrefix stands before the subjects of this provider, in the policy too.
+	// Empty is allowed where no other issuer names users, and with
+	// Auth.SharedSubjects.
+	SubjectPrefix string `json:"subject_prefix,omitempty" jsonschema:"Text before the subjects of this provider, such as corp/. Default: none."`
 	// AllowLoopbackHTTP permits plain http on loopback. False refuses it.
 	AllowLoopbackHTTP bool `json:"allow_loopback_http,omitempty" jsonschema:"Permits plain http for this provider on loopback. Default: false."`
 }

@@ -133,6 +133,9 @@ type Auth struct {
 	// Roles gives roles to users, "user:NAME" to "role:NAME"s, beside those of
 	// the policy. Empty gives none.
 	Roles map[string][]string `json:"roles,omitempty" jsonschema:"Roles of users, user:NAME to a list of role:NAME, beside those of the policy."`
+	// RevokedFile lists tokens that do not count any more. Empty takes none back but
+	// what their issuers do.
+	RevokedFile string `json:"revoked_file,omitempty" jsonschema:"Tokens that do not count any more, one a line: sha256:HEX, jti:ISSUER ID, or sub:ISSUER SUBJECT with or without before=TIME. Read again every 2 s. Default: none."`
 	// TokenArgument lets the token argument of a tool call carry the caller's token,
 	// and adds it to the schemas of tools. What stands there is read by models and
 	// kept in transcripts. False does not.

@@ -69,6 +69,7 @@ func (l *BrokerLogin) check(k *checker) {
 	}
 	checkOwnClient(k, path, l.ClientID)
 	k.file(child(path, "client_secret_file"), l.ClientSecretFile)
+	checkPrefix(k, path, l.SubjectPrefix)
 }
 
 func checkOwnClient(k *checker, path, id string) {

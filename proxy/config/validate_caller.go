@@ -32,6 +32,7 @@ func (c *Config) checkCallers(k *checker) {
 		k.lacks("auth.audience", "is required: name at least one audience, or set public_url")
 	}
 	c.Auth.check(k)
+	c.checkSubjects(k)
 	c.checkTokenArgument(k)
 }
 
@@ -89,7 +90,7 @@ func (a *Auth) check(k *checker) {
 	}
 	k.file("auth.static_tokens_file", a.StaticTokensFile)
 	k.file("auth.roles_file", a.RolesFile)
-	a.checkSubjects(k)
+	k.file("auth.revoked_file", a.RevokedFile)
 	a.checkScopes(k)
 	checkRoles(k, "auth.roles", a.Roles)
 }
@@ -209,13 +210,17 @@ type namesOf struct{ path, issuer, prefix string }
 
 // checkSubjects keeps issuers from naming each other's users: whoever can make an
 // issuer call him alice would be alice.
-func (a *Auth) checkSubjects(k *checker) {
+func (c *Config) checkSubjects(k *checker) {
+	a := c.Auth
 	var all []namesOf
 	for i, j := range a.JWT {
 		all = append(all, namesOf{item("auth.jwt", i), j.Issuer, j.SubjectPrefix})
 	}
 	for i, in := range a.Introspection {
 		all = append(all, namesOf{item("auth.introspection", i), in.Issuer, in.SubjectPrefix})
+	}
+	if c.Broker != nil {
+		all = append(all, namesOf{"broker.login", c.Broker.Login.Issuer, c.Broker.Login.SubjectPrefix})
 	}
 	all = slices.DeleteFunc(all, func(n namesOf) bool { return n.issuer == "" }) // that is said already
 	for i, n := range all {

@@ -114,7 +114,23 @@ func TestWithoutFile(t *testing.T) {
 			"no way to authenticate callers: configure auth or pass --insecure-no-auth (loopback only) (auth)"},
 		{"broker for one upstream of two, with auth", func(c *Config) {
 			withBroker(c)
-			c.Auth, c.Upstreams["other"] = auth, Upstream{URL: "https://docs.example/mcp"}
+			shared := *auth
+			shared.SharedSubjects = true
+			c.Auth, c.Upstreams["other"] = &shared, Upstream{URL: "https://docs.example/mcp"}
+		}, ""},
+		{"broker whose users could be those of auth", func(c *Config) {
+			withBroker(c)
+			withAuth := *auth
+			c.Auth = &withAuth
+			c.Upstreams["other"] = Upstream{URL: "https://docs.example/mcp"}
+			c.Auth.Introspection = []Introspection{{Issuer: "https://idp.example", URL: "https://idp.example/introspect", SubjectPrefix: "idp/"}}
+		}, "is required for each of several issuers, unless auth.shared_subjects says that they mean the same users (broker.login.subject_prefix)"},
+		{"broker whose users are those of auth", func(c *Config) {
+			withBroker(c)
+			withAuth := *auth
+			c.Auth = &withAuth
+			c.Upstreams["other"] = Upstream{URL: "https://docs.example/mcp"}
+			c.Broker.Login.Issuer = c.Auth.Introspection[0].Issuer
 		}, ""},
 		{"broker with the key of others", func(c *Config) { withBroker(c); c.Broker.KeyFile, c.SealKeyFile = "", "k" }, ""},
 		{"broker with a client of many letters", func(c *Config) {

@@ -15,9 +15,9 @@ import (
 // maxTrusted bounds a file that says who is believed, in bytes.
 const maxTrusted = 1 << 20
 
-// readTrusted reads a file that says who is believed. Others must not be able to
-// write it.
-func readTrusted(name string) ([]byte, error) {
+// readTrusted reads a file that says who is believed, of max bytes at most. Others
+// must not be able to write it.
+func readTrusted(name string, max int64) ([]byte, error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, err
@@ -32,9 +32,9 @@ func readTrusted(name string) ([]byte, error) {
 	case runtime.GOOS != "windows" && info.Mode().Perm()&0o022 != 0:
 		return nil, fmt.Errorf("%s can be written by others (mode %04o); take that away: chmod go-w", name, info.Mode().Perm())
 	}
-	text, err := io.ReadAll(io.LimitReader(f, maxTrusted+1))
-	if err == nil && len(text) > maxTrusted {
-		err = fmt.Errorf("%s is larger than 1 MiB", name)
+	text, err := io.ReadAll(io.LimitReader(f, max+1))
+	if err == nil && int64(len(text)) > max {
+		err = fmt.Errorf("%s is larger than %d MiB", name, max>>20)
 	}
 	return text, err
 }
@@ -58,7 +58,7 @@ type followed[T any] struct {
 // follow reads the file for the first time; then it must be usable.
 func follow[T any](name string, parse func([]byte) (T, error), now func() time.Time, log *slog.Logger) (*followed[T], error) {
 	f := &followed[T]{name: name, parse: parse, now: now, log: log, checked: now()}
-	text, err := readTrusted(name)
+	text, err := readTrusted(name, maxTrusted)
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +88,7 @@ func (f *followed[T]) look(now time.Time) {
 		return
 	}
 	f.checked = now
-	text, err := readTrusted(f.name)
+	text, err := readTrusted(f.name, maxTrusted)
 	sum := sha256.Sum256(text)
 	if err != nil {
 		sum = sha256.Sum256([]byte(err.Error()))

@@ -69,15 +69,15 @@ func TestTrustedFile(t *testing.T) {
 		{"all may write", "x", 0o602, "mode 0602"},
 	} {
 		writeFile(t, name, row.text, row.mode)
-		got, err := readTrusted(name)
+		got, err := readTrusted(name, maxTrusted)
 		if !fails(err, row.want) || err == nil && string(got) != row.text {
 			t.Errorf("%s: %d bytes, %v", row.name, len(got), err)
 		}
 	}
-	if _, err := readTrusted(dir); !fails(err, "no regular file") {
+	if _, err := readTrusted(dir, maxTrusted); !fails(err, "no regular file") {
 		t.Errorf("a folder: %v", err)
 	}
-	if _, err := readTrusted(filepath.Join(dir, "none")); !errors.Is(err, os.ErrNotExist) {
+	if _, err := readTrusted(filepath.Join(dir, "none"), maxTrusted); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("no file: %v", err)
 	}
 }

@@ -53,6 +53,8 @@ type Principal struct {
 	ClientID string
 	Audience []string
 	Expiry   time.Time // zero: the issuer set none
+	Issued   time.Time // zero: the issuer did not say when
+	TokenID  Secret    // jti, by which the token can be taken back; empty: it has none
 	Scopes   []string
 	Roles    []string // policy names with their prefix: those that follow from the token or a directory; authorization adds the policy's
 }

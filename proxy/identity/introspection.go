@@ -232,6 +232,8 @@ type answer struct {
 	Audience stringList `json:"aud"`
 	Expiry   *float64   `json:"exp"` // 0 is a time, and long past
 	Before   float64    `json:"nbf"`
+	IssuedAt *float64   `json:"iat"`
+	ID       string     `json:"jti"`
 	Type     string     `json:"token_type"`
 	Bound    any        `json:"cnf"` // RFC 7800: usable only with proof of a key
 }
@@ -284,6 +286,7 @@ func (v *Introspector) judge(a answer, now time.Time) (Principal, error) {
 	p := Principal{
 		Issuer: v.opts.Issuer, Subject: v.opts.SubjectPrefix + a.Subject, ClientID: a.ClientID,
 		Audience: a.Audience, Scopes: strings.Fields(a.Scope),
+		TokenID: NewSecret(a.ID), Issued: optionalDate(a.IssuedAt),
 	}
 	if a.Expiry != nil {
 		p.Expiry = date(*a.Expiry)

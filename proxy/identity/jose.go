@@ -59,6 +59,7 @@ type claims struct {
 	Expiry    *float64   `json:"exp"`
 	NotBefore *float64   `json:"nbf"`
 	IssuedAt  *float64   `json:"iat"`
+	ID        string     `json:"jti"`
 	ClientID  string     `json:"client_id"`
 	Party     string     `json:"azp"`
 	Scope     string     `json:"scope"`
@@ -120,6 +121,14 @@ func segment(s string) ([]byte, error) {
 func date(seconds float64) time.Time {
 	const end = 1 << 40
 	return time.Unix(int64(math.Max(-end, math.Min(end, seconds))), 0)
+}
+
+// optionalDate is the time that an optional NumericDate stands for, or zero.
+func optionalDate(seconds *float64) time.Time {
+	if seconds == nil {
+		return time.Time{}
+	}
+	return date(*seconds)
 }
 
 // isAccessType says whether typ of the header is that of an access token, and

@@ -170,6 +170,7 @@ func (v *JWT) principal(s *signed) Principal {
 	p := Principal{
 		Issuer: v.opts.Issuer, Subject: v.opts.SubjectPrefix + c.Subject, ClientID: c.ClientID,
 		Audience: c.Audience, Expiry: date(*c.Expiry).Add(skew), Scopes: splitScope(c.Scope), Roles: v.opts.Roles.of(s.payload),
+		TokenID: NewSecret(c.ID), Issued: optionalDate(c.IssuedAt),
 	}
 	if p.ClientID == "" {
 		p.ClientID = c.Party
@@ -189,5 +190,5 @@ func splitScope(s string) []string {
 }
 
 func keysIn(name string) func(context.Context) ([]byte, error) {
-	return func(context.Context) ([]byte, error) { return readTrusted(name) }
+	return func(context.Context) ([]byte, error) { return readTrusted(name, maxTrusted) }
 }

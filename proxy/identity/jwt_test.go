@@ -26,7 +26,7 @@ func TestGoodTokens(t *testing.T) {
 	c := &stopped{now: begin}
 	p := newIDP(rsaKey(), ecKey(), edKey())
 	v := only(signedBy(t, p, c.Now, nil))
-	alice := Principal{Issuer: testIssuer, Subject: "alice", ClientID: "cli", Audience: []string{"doc-server"}, Expiry: begin.Add(time.Hour + skew), Scopes: []string{"a:b", "c:d"}}
+	alice := Principal{Issuer: testIssuer, Subject: "alice", ClientID: "cli", Audience: []string{"doc-server"}, Expiry: begin.Add(time.Hour + skew), Issued: begin, TokenID: NewSecret("1"), Scopes: []string{"a:b", "c:d"}}
 	for _, row := range []struct {
 		name           string
 		key            testKey
@@ -50,11 +50,12 @@ func TestGoodTokens(t *testing.T) {
 		{name: "scp as text", key: ecKey(), claims: change{"scope": nil, "scp": "x y"}, want: func(p *Principal) { p.Scopes = []string{"x", "y"} }},
 		{name: "scope before scp", key: ecKey(), claims: change{"scp": []string{"x"}}},
 		{name: "no scope", key: ecKey(), claims: change{"scope": nil}, want: func(p *Principal) { p.Scopes = nil }},
-		{name: "issued a moment ahead", key: ecKey(), claims: change{"iat": begin.Add(skew).Unix()}},
+		{name: "issued a moment ahead", key: ecKey(), claims: change{"iat": begin.Add(skew).Unix()}, want: func(p *Principal) { p.Issued = begin.Add(skew) }},
 		{name: "valid from a moment ahead", key: ecKey(), claims: change{"nbf": begin.Add(skew).Unix()}},
-		{name: "expired a moment ago", key: ecKey(), claims: change{"iat": begin.Add(-time.Hour).Unix(), "exp": begin.Add(1-skew).Unix() + 1}, want: func(p *Principal) { p.Expiry = time.Unix(begin.Unix()+1, 0) }},
-		{name: "fractions of seconds", key: ecKey(), claims: change{"iat": 1_799_999_999.5, "exp": 1_800_003_600.25}},
-		{name: "no time of issue", key: ecKey(), claims: change{"iat": nil}},
+		{name: "expired a moment ago", key: ecKey(), claims: change{"iat": begin.Add(-time.Hour).Unix(), "exp": begin.Add(1-skew).Unix() + 1}, want: func(p *Principal) { p.Issued, p.Expiry = begin.Add(-time.Hour), time.Unix(begin.Unix()+1, 0) }},
+		{name: "fractions of seconds", key: ecKey(), claims: change{"iat": 1_799_999_999.5, "exp": 1_800_003_600.25}, want: func(p *Principal) { p.Issued = begin.Add(-time.Second) }},
+		{name: "no time of issue", key: ecKey(), claims: change{"iat": nil}, want: func(p *Principal) { p.Issued = time.Time{} }},
+		{name: "no id", key: ecKey(), claims: change{"jti": nil}, want: func(p *Principal) { p.TokenID = NewSecret("") }},
 		{name: "longest life", key: ecKey(), claims: change{"exp": begin.Add(24*time.Hour + skew).Unix()}, want: func(p *Principal) { p.Expiry = begin.Add(24*time.Hour + 2*skew) }},
 		{name: "Keycloak", key: ecKey(), header: change{"typ": "JWT"}, claims: change{"typ": "Bearer"}},
 		{name: "Cognito", key: ecKey(), header: change{"typ": nil}, claims: change{"token_use": "access"}},
@@ -70,7 +71,7 @@ func TestGoodTokens(t *testing.T) {
 			token := NewSecret(row.key.mint(row.header, row.claims))
 			for range 2 { // the second time from the cache
 				got, err := v.Authenticate(t.Context(), token)
-				if err != nil || fmt.Sprintf("%+v", got) != fmt.Sprintf("%+v", want) {
+				if err != nil || fmt.Sprintf("%+v", got) != fmt.Sprintf("%+v", want) || got.TokenID.Reveal() != want.TokenID.Reveal() {
 					t.Errorf("%+v, %v; want %+v", got, err, want)
 				}
 			}

@@ -5,18 +5,23 @@ import (
 	"errors"
 )
 
-// Verifiers are all ways in which a token can be verified, and the directory that
-// adds roles. At least one way must be there.
+// Verifiers are all ways in which a token can be verified, the list of those that
+// were taken back, and the directory that adds roles. At least one way must be there.
 type Verifiers struct {
 	Static        *Static // nil: none
 	JWT           []*JWT
 	Introspection []*Introspector
+	Revoked       *Revoked   // nil: none
 	Directory     *Directory // nil: none
 }
 
 // Authenticate verifies token. Errors are a *Refusal, or wrap ErrUnavailable.
 func (vs *Verifiers) Authenticate(ctx context.Context, token Secret) (Principal, error) {
-	p, err := vs.verify(ctx, token)
+	d := digestOf(token)
+	p, err := vs.verify(ctx, token, d)
+	if err == nil {
+		err = vs.Revoked.check(token, d, p) // behind every cache
+	}
 	if err != nil {
 		return Principal{}, err
 	}
@@ -26,8 +31,7 @@ func (vs *Verifiers) Authenticate(ctx context.Context, token Secret) (Principal,
 
 // verify finds out who can say something about token, and asks nobody else: a
 // token that is shown to another issuer than its own is a token that leaked.
-func (vs *Verifiers) verify(ctx context.Context, token Secret) (Principal, error) {
-	d := digestOf(token)
+func (vs *Verifiers) verify(ctx context.Context, token Secret, d digest) (Principal, error) {
 	if p, err, found := vs.recall(ctx, d); found {
 		return p, err
 	}

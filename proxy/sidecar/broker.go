@@ -78,7 +78,7 @@ func (s *Sidecar) brokerLogin(c *config.BrokerLogin) (broker.Login, error) {
 		urls = append(urls, "https://"+h)
 	}
 	fetch, err := s.fetcher("broker.login", identity.FetchOptions{URLs: urls, AllowLoopbackHTTP: c.AllowLoopbackHTTP})
-	return broker.Login{Issuer: c.Issuer, ClientID: c.ClientID, ClientSecret: secret, AllowLoopbackHTTP: c.AllowLoopbackHTTP, Fetch: fetch}, err
+	return broker.Login{Issuer: c.Issuer, ClientID: c.ClientID, ClientSecret: secret, SubjectPrefix: c.SubjectPrefix, AllowLoopbackHTTP: c.AllowLoopbackHTTP, Fetch: fetch}, err
 }
 
 func (s *Sidecar) brokerClients(configured []config.BrokerClient) (clients []broker.Client, err error) {

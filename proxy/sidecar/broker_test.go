@@ -142,7 +142,7 @@ type brokered struct {
 
 const desktopRedirect = "http://127.0.0.1:7777/callback"
 
-func startBrokered(t *testing.T, upstream http.HandlerFunc) *brokered {
+func startBrokered(t *testing.T, upstream http.HandlerFunc, change ...func(*config.Config)) *brokered {
 	t.Helper()
 	b := &brokered{}
 	// A proxy in front gives an address that is known before the sidecar listens.
@@ -169,6 +169,9 @@ func startBrokered(t *testing.T, upstream http.HandlerFunc) *brokered {
 		up.Credential = config.Credential{}
 		up.Broker = &config.Provider{AuthorizeURL: b.party.URL + "/third", TokenURL: b.party.URL + "/third/token", ClientID: "sidecar", AllowLoopbackHTTP: true}
 		c.Upstreams["docs"] = up
+		for _, f := range change {
+			f(c)
+		}
 	}})
 	b.clock = clock
 	return b
@@ -371,6 +374,24 @@ func TestBrokerPerCaller(t *testing.T) {
 	}
 }
 
+// Roles come from the directory, as everybody's do, and never from a token.
+func TestBrokerRoles(t *testing.T) {
+	b := startBrokered(t, text("read"), func(c *config.Config) {
+		roles := filepath.Join(t.TempDir(), "roles.yaml")
+		if err := os.WriteFile(roles, []byte("user:login/zoe: [role:viewer]\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c.Broker.Login.SubjectPrefix = "login/"
+		c.Auth = &config.Auth{RolesFile: roles, Introspection: []config.Introspection{{Issuer: "https://idp.example", URL: "https://idp.example/introspect", SubjectPrefix: "idp/"}}}
+	})
+	for user, want := range map[string]string{"zoe": `"read"`, "alice": "denied"} {
+		token, _ := b.signIn(t, user, "documents:read")
+		if a := b.do(toolCall(modern, token, "1", "read_document", `{"id":1}`)); !strings.Contains(string(a.body), want) {
+			t.Errorf("%s: %d %s", user, a.status, a.body)
+		}
+	}
+}
+
 // Who was not let in by the broker, for this server, reaches nothing.
 func TestBrokerDenied(t *testing.T) {
 	b := startBrokered(t, nil)
@@ -484,7 +505,7 @@ func TestBrokerIsNotMerged(t *testing.T) {
 		if err := os.WriteFile(key, []byte(strings.Repeat("k", 32)), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		c.PublicURL = "https://sidecar.example"
+		c.PublicURL, c.Auth.SharedSubjects = "https://sidecar.example", true
 		c.Broker = &config.Broker{Login: config.BrokerLogin{Issuer: "https://login.example", ClientID: "sidecar"}, KeyFile: key, ClientHosts: []string{"*"}, DynamicRegistration: true}
 		up := c.Upstreams["docs"]
 		up.Credential = config.Credential{}

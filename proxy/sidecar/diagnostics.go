@@ -116,6 +116,8 @@ func (s *Sidecar) ProbeURL() string {
 // to take every replica out of service at the same time.
 func (s *Sidecar) readiness() Readiness {
 	checks := []Check{{Name: "policy", OK: s.parts.policy != nil}}
+	listed, letsIn := s.revokedCheck()
+	checks = append(checks, listed...)
 	own := s.servers()
 	servers := make([]Check, len(own))
 	var wait sync.WaitGroup
@@ -136,7 +138,24 @@ func (s *Sidecar) readiness() Readiness {
 	if !serving.OK {
 		serving.Why = "is shutting down"
 	}
-	return Readiness{Ready: checks[0].OK && reached && serving.OK, Checks: append(checks, serving)}
+	return Readiness{Ready: checks[0].OK && letsIn && reached && serving.OK, Checks: append(checks, serving)}
+}
+
+// revokedCheck says how the list of revoked tokens is, where there is one, and
+// whether anybody is let in: a list that cannot be read is in force for a while.
+func (s *Sidecar) revokedCheck() (checks []Check, letsIn bool) {
+	if s.verifiers == nil || s.verifiers.Revoked == nil {
+		return nil, true
+	}
+	c := Check{Name: "revoked tokens"}
+	c.OK, letsIn = s.verifiers.Revoked.Health()
+	switch {
+	case !letsIn:
+		c.Why = "the list has not been readable for so long that nobody is let in"
+	case !c.OK:
+		c.Why = "the list cannot be used; what it said before is in force"
+	}
+	return []Check{c}, letsIn
 }
 
 // answered remembers whether a server has ever answered.

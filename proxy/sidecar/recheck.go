@@ -2,11 +2,12 @@ package sidecar
 
 import "time"
 
-// recheckEvery is how often the tokens of open streams are verified again. What is
-// remembered of a token is used, so an issuer is asked no more often than by calls.
+// recheckEvery is how often the list of revoked tokens is read again, and the tokens
+// of open streams are verified again. What is remembered of a token is used, so an
+// issuer is asked no more often than by calls.
 const recheckEvery = 2 * time.Second
 
-// recheck ends the streams whose token was taken back, until Close.
+// recheck learns of tokens that were taken back, and ends their streams, until Close.
 func (s *Sidecar) recheck() {
 	tick := time.NewTicker(s.opts.Recheck)
 	defer tick.Stop()
@@ -16,6 +17,7 @@ func (s *Sidecar) recheck() {
 		case <-s.life.Done():
 			return
 		}
+		s.verifiers.Revoked.Look()
 		for _, e := range s.endpoints {
 			e.pipeline.Recheck()
 		}

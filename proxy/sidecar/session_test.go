@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"mcp-sidecar/proxy/config"
 	"mcp-sidecar/scenarios/issuer"
 )
 
@@ -103,6 +104,74 @@ func TestSessionsDenied(t *testing.T) {
 	}
 	if g := r.do(toolCall(legacy, r.token("alice"), "9", "read_document", `{"id":1}`).in(alice)); g.status != http.StatusOK {
 		t.Errorf("the session does not survive what others tried: %d %s", g.status, g.body)
+	}
+}
+
+// A session belongs to who opened it: to the subject as its issuer means it, in the
+// program that the token was issued to. Nothing less may use it, listen to it, answer
+// in it or end it, and each can have one of his own beside it.
+func TestSessionsOfSignedTokens(t *testing.T) {
+	t.Parallel()
+	const second = "https://second.example"
+	r := start(t, setup{inventory: demoInventory, upstream: stateful(), change: func(cfg *config.Config) {
+		introspection := cfg.Auth.Introspection
+		ownKeys().change(cfg) // one issuer with keys in a file
+		file := cfg.Auth.JWT[0].JWKSFile
+		cfg.Auth.Introspection = introspection
+		signedOnly(cfg)
+		cfg.Auth.JWT = append(cfg.Auth.JWT, config.JWT{Issuer: second, JWKSFile: file})
+		cfg.Auth.SharedSubjects = true
+	}})
+	first := func(claims members) string { return r.signed(nil, claims) }
+	other := func(claims members) string {
+		return r.remembered(byHand(`{"alg":"ES256","kid":"own","typ":"at+jwt"}`, r.asJSON(changed(r.claims(members{"iss": second}), claims)), nil))
+	}
+	r.tokens["alice"] = first(nil)
+	r.tokens["another token of hers"] = first(nil)
+	whose := map[string]string{
+		"the same name at another issuer":                other(nil),
+		"the same name in another program":               first(members{"client_id": "another-program"}),
+		"the same name in a program that only azp names": first(members{"client_id": nil, "azp": "another-program"}),
+		"the same name in no program":                    first(members{"client_id": nil}),
+		"another name in the same program":               first(members{"sub": "bob"}),
+		"the program's name as a user's":                 first(members{"sub": "cli", "client_id": "alice"}),
+		"another name at another issuer":                 other(members{"sub": "bob"}),
+	}
+	hers := r.initialize("alice")
+	for who, token := range whose {
+		r.tokens[who] = token
+		own := r.initialize(who)
+		if own == hers {
+			t.Fatalf("%s is given the same session", who)
+		}
+		for name, message := range map[string]ask{
+			"call":         toolCall(legacy, token, "7", "read_document", `{"id":1}`).in(hers),
+			"list":         request(legacy, token, "7", "tools/list", "").in(hers),
+			"ping":         request(legacy, token, "7", "ping", "").in(hers),
+			"notification": notify(legacy, token, "notifications/cancelled", `"requestId":1`).in(hers),
+			"response":     post(legacy, token, "", "", `{"jsonrpc":"2.0","id":7,"result":{"action":"accept"}}`).in(hers),
+			"stream":       getOf(token, hers, ""),
+			"end":          endOf(token, hers),
+		} {
+			t.Run(who+"/"+name, func(t *testing.T) {
+				r.denied(t, denial{ask: func(*rig, string, string) ask { return message }, refusal: lostSession}, legacy, "7")
+			})
+		}
+		t.Run(who+"/fixation", func(t *testing.T) {
+			r.denied(t, denial{ask: func(*rig, string, string) ask {
+				return request(legacy, token, "7", "initialize", initParams).in(hers)
+			}, refusal: rejected(400, -32600, "session", "initialize starts a session and cannot name one")}, legacy, "7")
+		})
+		t.Run(who+"/hers in mine", func(t *testing.T) {
+			r.denied(t, denial{ask: func(r *rig, rev, id string) ask {
+				return toolCall(rev, r.token("alice"), id, "read_document", `{"id":1}`).in(own)
+			}, refusal: lostSession}, legacy, "7")
+		})
+	}
+	for _, token := range []string{"alice", "another token of hers"} {
+		if g := r.do(toolCall(legacy, r.token(token), "9", "read_document", `{"id":1}`).in(hers)); !bytes.Contains(g.body, []byte("done")) {
+			t.Errorf("%s, in her own session: %d %s", token, g.status, g.body)
+		}
 	}
 }
 

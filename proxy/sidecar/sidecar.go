@@ -45,8 +45,8 @@ type Options struct {
 	// Drain is how long calls in flight may take to finish at the end. Zero means
 	// 10 seconds.
 	Drain time.Duration
-	// Recheck is how often the tokens of open streams are verified again. Zero means
-	// every 2 seconds.
+	// Recheck is how often the list of revoked tokens is read again, and the tokens of
+	// open streams are verified again. Zero means every 2 seconds.
 	Recheck time.Duration
 }
 

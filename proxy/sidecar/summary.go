@@ -25,6 +25,9 @@ var notBuilt = []string{"terminal", "input secrets", "quarantine"}
 func (s *Sidecar) Summary(w io.Writer) {
 	lines := []string{"mcp-sidecar: preset " + s.cfg.Preset.String() + ", in front of " + s.guarded()}
 	lines = append(lines, "  callers        "+s.callers())
+	if v := s.verifiers; v != nil && v.Revoked != nil {
+		lines = append(lines, fmt.Sprintf("  revoked        %s, %d entries, read again every %v", s.cfg.Auth.RevokedFile, v.Revoked.Size(), s.opts.Recheck))
+	}
 	for _, e := range s.endpoints {
 		lines = append(lines, "  upstream       "+s.upstreamLine(e))
 	}

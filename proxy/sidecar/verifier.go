@@ -38,7 +38,7 @@ func (s *Sidecar) buildAuthenticator() (pipeline.Authenticator, error) {
 	return s.verifiers, nil
 }
 
-// addFiles reads the files that name tokens and roles.
+// addFiles reads the files that name tokens, roles, and tokens that were taken back.
 func (s *Sidecar) addFiles(auth *config.Auth) error {
 	var err error
 	if name := s.cfg.Resolve(auth.StaticTokensFile); auth.StaticTokensFile != "" {
@@ -57,6 +57,14 @@ func (s *Sidecar) addFiles(auth *config.Auth) error {
 		})
 		if err != nil {
 			return fmt.Errorf("%w: auth.roles_file: %w", ErrConfig, err)
+		}
+	}
+	if auth.RevokedFile != "" {
+		s.verifiers.Revoked, err = identity.NewRevoked(identity.RevokedOptions{
+			File: s.cfg.Resolve(auth.RevokedFile), Issuers: append(issuers(auth), identity.StaticIssuer), Now: s.opts.Now, Log: s.log,
+		})
+		if err != nil {
+			return fmt.Errorf("%w: auth.revoked_file: %w", ErrConfig, err)
 		}
 	}
 	return nil
