@@ -67,7 +67,7 @@ var edgeMutants = []mutant{
 	{name: "wiring: wrapped before redacted", file: "proxy/sidecar/endpoint.go", old: "[]guards.Output{secrets.OwnGuard{}, secrets.New(), injection.New()}", new: "[]guards.Output{injection.New(), secrets.OwnGuard{}, secrets.New()}", pkgs: sidecarTests},
 	{name: "wiring: no command guard", file: "proxy/sidecar/build.go", old: "command.New(enums)", new: "command.New(nil)", pkgs: sidecarTests},
 	{name: "wiring: no SSRF rules", file: "proxy/sidecar/build.go", old: "resolver(), urls)", new: "resolver(), map[string]map[string]ssrf.Rule{\"docs/import_url\": {}})", pkgs: sidecarTests},
-	{name: "wiring: no schema", file: "proxy/sidecar/endpoint.go", old: "\treturn s.Fits, nil\n", new: "\treturn func([]byte) (bool, error) { return true, nil }, nil\n", pkgs: sidecarTests},
+	{name: "wiring: no schema", file: "proxy/sidecar/endpoint.go", old: "\treturn s.Fits, nil\n", new: "\treturn func(b []byte) (bool, error) { _, err := s.Fits(b); return true, err }, nil\n", pkgs: sidecarTests},
 	{name: "wiring: no request limit", file: "proxy/sidecar/endpoint.go", old: "RequestBody: int64(limits.RequestBody),", new: "RequestBody: 1 << 30,", pkgs: sidecarTests},
 	{name: "wiring: strict asks for no confirmation", file: "proxy/sidecar/build.go", old: "return c.Destructive || strict && !c.ReadOnly", new: "return c.Destructive || strict && false", pkgs: sidecarTests},
 	{name: "wiring: destructive tools ask for no confirmation", file: "proxy/sidecar/build.go", old: "return c.Destructive || strict && !c.ReadOnly", new: "return strict && !c.ReadOnly", pkgs: sidecarTests},

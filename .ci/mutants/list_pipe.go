@@ -29,7 +29,7 @@ var pipeMutants = []mutant{
 	{name: "pipe: a session of another revision", file: "proxy/front/stdio_renew.go", old: "if agreedVersion(r.answer) != version {", new: "if agreedVersion(r.answer) == version+\"x\" {", pkgs: pipeTests, run: "Stdio"},
 	{name: "session: lost ones look like unknown tools", file: "proxy/pipeline/inspect_input.go", old: "\tif p.sessions.ended(c.Session) {", new: "\tif false {", pkgs: []string{"./proxy/sidecar"}, run: "UpstreamLoses"},
 	{name: "pipe: its session expires", file: "proxy/pipeline/session.go", old: "return !s.piped && (", new: "return (", pkgs: pipeTests, run: "Pipe"},
-	{name: "pipe: the token file is read once", file: "proxy/sidecar/pipe.go", old: "\tif s.opts.TokenFile == \"\" {\n", new: "\tif len(s.secrets) > 0 {\n\t\treturn s.secrets[0]\n\t}\n\tif s.opts.TokenFile == \"\" {\n", pkgs: []string{"./proxy/sidecar"}, run: "Pipe"},
+	{name: "pipe: the token file is read once", file: "proxy/sidecar/pipe.go", old: "\treturn token\n}\n\n// anyone is", new: "\ts.opts.Token, s.opts.TokenFile = identity.NewSecret(token), \"\"\n\treturn token\n}\n\n// anyone is", pkgs: []string{"./proxy/sidecar"}, run: "Pipe"},
 
 	{name: "child: sees the sidecar's settings", file: "proxy/sidecar/child.go", old: " && !config.IsOwnVariable(variable)", new: "", pkgs: childTests, run: "Environment"},
 	{name: "child: sees the sidecar's credentials", file: "proxy/sidecar/child.go", old: " && !s.own.holds(value)", new: "", pkgs: childTests, run: "Environment"},

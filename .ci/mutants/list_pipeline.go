@@ -27,7 +27,7 @@ var pipelineMutants = []mutant{
 	{name: "receive: two values of a header", file: "proxy/pipeline/receive.go", old: "case h.Several:", new: "case false:", pkgs: pipelineTests},
 	{name: "receive: a header is missing", file: "proxy/pipeline/receive.go", old: "case !h.Present && required:", new: "case false:", pkgs: pipelineTests},
 	{name: "receive: lenient Base64 in headers", file: "proxy/pipeline/receive.go", old: "base64.StdEncoding.Strict().DecodeString(inner)", new: "base64.RawStdEncoding.DecodeString(strings.TrimRight(inner, \"=\"))", pkgs: pipelineTests},
-	{name: "receive: members of params in another case", file: "proxy/pipeline/receive.go", old: `wire.FoldsTo(m.Name(i), "name", "arguments",`, new: `wire.FoldsTo("x", "name", "arguments",`, pkgs: pipelineTests},
+	{name: "receive: members of params in another case", file: "proxy/pipeline/receive.go", old: `wire.FoldsTo(m.Name(i), "name", "arguments",`, new: `wire.FoldsTo(m.Name(i)+"x", "name", "arguments",`, pkgs: pipelineTests},
 	{name: "receive: the reserved id", file: "proxy/pipeline/receive.go", old: "if c.Dir == FromClient && (isReserved(m, m.ID) ||", new: "if c.Dir == FromUpstream && (isReserved(m, m.ID) ||", pkgs: pipelineTests},
 	{name: "receive: the reserved id is cancelled", file: "proxy/pipeline/receive.go", old: `|| isReserved(m, m.Member(m.Params, "requestId"))`, new: "", pkgs: pipelineTests},
 	{name: "receive: clients choose session ids", file: "proxy/pipeline/receive.go", old: "if c.Head.Session != \"\" {\n\t\t// Accepting", new: "if false {\n\t\t// Accepting", pkgs: pipelineTests},
