@@ -71,6 +71,9 @@ func TestExitCodes(t *testing.T) {
 	noSecret := files(t, map[string]string{"sidecar.yaml": goodConfig, "policy.csv": goodPolicy})
 	emptySecret := files(t, map[string]string{"sidecar.yaml": goodConfig, "policy.csv": goodPolicy, "service.token": " \n"})
 	twoSecrets := files(t, map[string]string{"sidecar.yaml": goodConfig, "policy.csv": goodPolicy, "service.token": "a\nb\n"})
+	withList := strings.Replace(goodConfig, "auth:\n", "auth:\n  revoked_file: revoked\n", 1)
+	noList := files(t, map[string]string{"sidecar.yaml": withList, "policy.csv": goodPolicy, "service.token": "s\n"})
+	badList := files(t, map[string]string{"sidecar.yaml": withList, "policy.csv": goodPolicy, "service.token": "s\n", "revoked": "# gone\nalice\n"})
 	public := files(t, map[string]string{"sidecar.yaml": strings.Replace(goodConfig, "127.0.0.1:0", "0.0.0.0:0", 1), "policy.csv": goodPolicy, "service.token": "s\n"})
 	noCert := files(t, map[string]string{"sidecar.yaml": goodConfig + "tls: { cert_file: tls.crt, key_file: tls.key }\n", "policy.csv": goodPolicy, "service.token": "s\n"})
 	probes := files(t, map[string]string{"sidecar.yaml": goodConfig + "diagnostics: { listen: \"" + busy.Addr().String() + "\" }\n", "policy.csv": goodPolicy, "service.token": "s\n"})
@@ -104,6 +107,8 @@ func TestExitCodes(t *testing.T) {
 		{"no URL", []string{"serve", "--upstream", "localhost:9001", "--insecure-no-auth"}, ExitConfig, "--upstream"},
 		{"policy is missing", []string{"serve", "-c", filepath.Join(noPolicy, "sidecar.yaml")}, ExitConfig, "policy.csv"},
 		{"policy with a mistake", []string{"serve", "-c", filepath.Join(badPolicy, "sidecar.yaml")}, ExitConfig, "policy.csv:1"},
+		{"list of revoked tokens is missing", []string{"serve", "-c", filepath.Join(noList, "sidecar.yaml")}, ExitConfig, "auth.revoked_file"},
+		{"list of revoked tokens with a mistake", []string{"serve", "-c", filepath.Join(badList, "sidecar.yaml")}, ExitConfig, "auth.revoked_file: line 2"},
 		{"secret is missing", []string{"serve", "-c", filepath.Join(noSecret, "sidecar.yaml")}, ExitConfig, "service.token"},
 		{"secret is empty", []string{"serve", "-c", filepath.Join(emptySecret, "sidecar.yaml")}, ExitConfig, "must hold one line"},
 		{"secret has two lines", []string{"serve", "-c", filepath.Join(twoSecrets, "sidecar.yaml")}, ExitConfig, "must hold one line"},

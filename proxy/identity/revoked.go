@@ -46,10 +46,12 @@ type RevokedOptions struct {
 type Revoked struct {
 	opts RevokedOptions
 
+	looking sync.Mutex // held while the file is read, which nobody waits for
+	seen    digest     // of the text of current
+
 	mu       sync.RWMutex
 	current  *revocations
 	previous *revocations // also in force, until current has been read twice
-	seen     digest       // of the text of current
 	read     time.Time    // when the list was last read and could be used
 	failure  string       // why it could not since; empty when it could
 }
@@ -63,14 +65,12 @@ func NewRevoked(o RevokedOptions) (*Revoked, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	r := &Revoked{opts: o}
-	text, err := readTrusted(o.File, maxRevoked)
-	if err == nil {
-		err = r.use(text)
-	}
+	now := o.Now()
+	list, err := r.load()
 	if err != nil {
 		return nil, err
 	}
-	r.read = o.Now()
+	r.take(list, now)
 	return r, nil
 }
 
@@ -83,44 +83,65 @@ func (r *Revoked) Look() {
 	if r == nil {
 		return
 	}
+	r.looking.Lock()
+	defer r.looking.Unlock()
 	now := r.opts.Now()
-	text, err := readTrusted(r.opts.File, maxRevoked)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if err == nil {
-		err = r.use(text)
+	list, err := r.load()
+	if err != nil {
+		r.fail(err)
+		return
 	}
-	switch {
-	case err == nil:
-		if r.failure != "" {
-			r.opts.Log.Info("the list of revoked tokens can be read again", "file", r.opts.File)
-		}
-		r.read, r.failure = now, ""
-	case err.Error() != r.failure: // said once, however often it is looked at
-		r.failure = err.Error()
-		r.opts.Log.Error("the list of revoked tokens cannot be used; what it said before stays in force", "file", r.opts.File, "error", err, "until", r.read.Add(RevokedPatience))
-	}
+	r.take(list, now)
 }
 
-// use makes text the list. What it said before stays in force until the same text
-// has been read twice: a file that is written in several steps is short for a
-// moment, and nobody may slip through that.
-func (r *Revoked) use(text []byte) error {
+// load reads the file. It returns nothing when that holds the same text as before.
+func (r *Revoked) load() (*revocations, error) {
+	text, err := readTrusted(r.opts.File, maxRevoked)
+	if err != nil {
+		return nil, err
+	}
 	sum := digest(sha256.Sum256(text))
 	if r.current != nil && sum == r.seen {
-		r.previous = nil
-		return nil
+		return nil, nil
 	}
 	list, err := parseRevoked(text)
-	if err != nil {
-		return err
+	if err == nil {
+		r.seen = sum
 	}
-	r.previous, r.current, r.seen = r.current, list, sum
+	return list, err
+}
+
+// take notes a list that was read at now, or nothing for the one before. That stays in
+// force until a text has been read twice: a file that is written in several steps is
+// short for a moment, and nobody may slip through that.
+func (r *Revoked) take(list *revocations, now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.failure != "" {
+		r.opts.Log.Info("the list of revoked tokens can be read again", "file", r.opts.File)
+	}
+	r.read, r.failure = now, ""
+	if list == nil {
+		r.previous = nil
+		return
+	}
+	r.previous, r.current = r.current, list
 	r.opts.Log.Info("list of revoked tokens read", "file", r.opts.File, "entries", list.size())
 	if foreign := list.foreign(r.opts.Issuers); len(foreign) > 0 {
 		r.opts.Log.Warn("the list of revoked tokens names issuers that are not configured; these entries do nothing", "file", r.opts.File, "issuers", foreign)
 	}
-	return nil
+}
+
+// fail notes why the file could not be used. It is said once, however often the file
+// is looked at.
+func (r *Revoked) fail(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err.Error() == r.failure {
+		return
+	}
+	r.failure = err.Error()
+	r.opts.Log.Error("the list of revoked tokens cannot be used; what it said before stays in force", "file", r.opts.File, "error", err, "until", r.read.Add(RevokedPatience))
 }
 
 // check says whether token, which has the digest d and is p's, still counts. Errors
