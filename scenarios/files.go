@@ -20,6 +20,7 @@ const (
 	serviceFile    = "service.token"        // the sidecar's credential at the document server
 	introspectFile = "introspection.secret" // the sidecar's secret at the issuer
 	policyFile     = "policy.csv"
+	revokedFile    = "revoked"
 	configFile     = "sidecar.yaml"
 	httpConfigFile = "sidecar-http.yaml" // with --transport stdio: of the sidecar for trials that need HTTP
 	auditFile      = "audit.jsonl"
@@ -114,12 +115,17 @@ func (f folder) authority() (*authority, error) {
 	return ca, errors.Join(f.write(caKeyFile, key), f.write(caFile, ca.certPEM()))
 }
 
-// config writes the policy and, as name, the sidecar's configuration with real
+// config writes the policy, an empty list of revoked tokens if there is none, and, as name, the sidecar's configuration with real
 // addresses.
 func (f folder) config(name, listen, issuerURL string, more ...replacement) error {
 	text, err := fillConfig(listen, issuerURL, more...)
 	if err != nil {
 		return err
+	}
+	if _, err := os.Stat(f.path(revokedFile)); errors.Is(err, fs.ErrNotExist) {
+		if err := f.write(revokedFile, nil); err != nil {
+			return err
+		}
 	}
 	return errors.Join(f.write(policyFile, []byte(examplePolicy)), f.write(name, []byte(text)))
 }

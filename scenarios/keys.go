@@ -1,7 +1,9 @@
 package main
 
 import (
+	"crypto/sha256"
 	"encoding/base64"
+	"fmt"
 	"strings"
 
 	"mcp-sidecar/scenarios/issuer"
@@ -12,7 +14,8 @@ import (
 const (
 	rotatedOut = "rotated out"
 	unsigned   = "unsigned"
-	takenBack  = "revoked"
+	takenBack  = "taken back"
+	listed     = "on the list"
 	newestKey  = "newest key"
 )
 
@@ -26,9 +29,16 @@ func mintDead(i *issuer.Issuer, tokens map[string]string, c issuer.Claims) {
 		i.Retire(kid)
 	}
 	tokens[newestKey] = i.MintJWT(c)
+	tokens[listed] = i.MintJWT(c)
 	tokens[unsigned] = withoutSignature(tokens[newestKey])
 	tokens[takenBack] = i.Mint(c)
 	i.Revoke(tokens[takenBack])
+}
+
+// revocations is the operator's list: of a token whose signature is good, and which
+// no issuer is asked about.
+func revocations(tokens map[string]string) []byte {
+	return fmt.Appendf(nil, "# Tokens that do not count any more.\nsha256:%x\n", sha256.Sum256([]byte(tokens[listed])))
 }
 
 // withoutSignature says what token says and calls for no signature (RFC 7519 section
@@ -38,8 +48,8 @@ func withoutSignature(token string) string {
 	return base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none","typ":"at+jwt"}`)) + "." + parts[1] + "."
 }
 
-// keys shows signed tokens whose signature proves nothing, and one that its issuer
-// has taken back.
+// keys shows signed tokens whose signature proves nothing, and tokens that issuer or
+// operator have taken back.
 func keys() scenario {
 	const secret = "nothing secret here"
 	read := func(label, token string) trial {
@@ -56,6 +66,9 @@ func keys() scenario {
 		t.effects = []effect{returned("yes", "no"), reached("yes", "no")}
 		return t
 	}
+	onList := attack("on the operator's list, else good    ->", listed)
+	onList.proxied = answer{rejected, "authentication failed: token revoked"}
+
 	good := read("signed by the key that replaced it   ->", newestKey)
 	good.proxied = answer{allowed, readHeader + wrapped(secret, nothingFound)}
 	good.effects = []effect{returned("yes", "yes"), credentialUpstream("yes", "no")}
@@ -68,6 +81,7 @@ func keys() scenario {
 			good,
 			attack("alg none, otherwise the same         ->", unsigned),
 			attack("taken back by the issuer             ->", takenBack),
+			onList,
 		},
 	}
 }

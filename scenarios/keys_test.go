@@ -1,8 +1,10 @@
 package main
 
 import (
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -20,9 +22,13 @@ func TestDeadTokens(t *testing.T) {
 	if now := i.KeyIDs(); len(now) != 1 || slices.Contains(first, now[0]) {
 		t.Errorf("keys %q, then %q", first, now)
 	}
+	if list := string(revocations(tokens)); !strings.HasSuffix(list, fmt.Sprintf("\nsha256:%x\n", sha256.Sum256([]byte(tokens[listed])))) || strings.Count(list, "sha256:") != 1 {
+		t.Errorf("list %q", list)
+	}
 	for _, row := range []struct{ token, algorithm, kid string }{
 		{rotatedOut, "ES256", first[0]},
 		{newestKey, "ES256", i.KeyIDs()[0]},
+		{listed, "ES256", i.KeyIDs()[0]},
 		{unsigned, "none", ""},
 	} {
 		parts := strings.Split(tokens[row.token], ".")

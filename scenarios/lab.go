@@ -98,6 +98,10 @@ func (l *lab) startIssuer(ctx context.Context) error {
 	l.issuerURL = "http://" + ln.Addr().String()
 	l.issuer = issuer.New(issuer.Config{URL: l.issuerURL, ClientID: introspectionClient, ClientSecret: secret})
 	l.tokens = mintTokens(l.issuer) // before anybody asks for the keys
+	if err := l.folder.write(revokedFile, revocations(l.tokens)); err != nil {
+		_ = ln.Close()
+		return err
+	}
 	server := serveHTTP(ln, l.issuer.Handler())
 	l.closers = append(l.closers, func() { _ = server.Close() })
 	l.say("issuer      %s", l.issuerURL)

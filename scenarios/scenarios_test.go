@@ -318,7 +318,7 @@ func TestStaleDemo(t *testing.T) {
 
 func TestPrepare(t *testing.T) {
 	p := newPrepared(t)
-	for _, name := range []string{caFile, caKeyFile, hostsFile, serviceFile, introspectFile, policyFile, configFile} {
+	for _, name := range []string{caFile, caKeyFile, hostsFile, serviceFile, introspectFile, policyFile, revokedFile, configFile} {
 		if _, err := os.Stat(p.folder.path(name)); err != nil {
 			t.Error(err)
 		}
