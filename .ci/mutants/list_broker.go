@@ -164,7 +164,7 @@ var brokerMutants = []mutant{
 
 	{name: "broker: pages under any Host", file: "proxy/front/http.go", old: "if !h.hosts.Allow(r) {", new: "if false {", pkgs: frontTests},
 	{name: "broker: pages with headers of any size", file: "proxy/front/http.go", old: "\tif h.tooLarge(r) {", new: "\tif false {", pkgs: frontTests},
-	{name: "broker: other callers at a third party's server", file: "proxy/sidecar/resource.go", old: "return identity.Listed{Directory: s.directory(), Next: s.broker.Verifier(e.name)}", new: "return v", pkgs: sidecarTests, run: "Broker"},
+	{name: "broker: other callers at a third party's server", file: "proxy/sidecar/resource.go", old: "return identity.Common{Verifiers: s.verifiers, Next: s.broker.Verifier(e.name)}", new: "return v", pkgs: sidecarTests, run: "Broker"},
 	{name: "broker: a server may repeat a third party's token", file: "proxy/sidecar/broker.go", old: "slices.Concat(s.own.list(), s.broker.Shown(caller, e.name))", new: "s.own.list()", pkgs: sidecarTests, run: "Broker"},
 	{name: "broker: third parties' servers among all servers", file: "proxy/sidecar/merge.go", old: "\t\tif s.brokered(e.name) {\n\t\t\tcontinue", new: "\t\tif false {\n\t\t\tcontinue", pkgs: sidecarTests, run: "Broker"},
 	{name: "broker: short keys from files", file: "proxy/sidecar/build.go", old: "err == nil && len(key) < shortestKey", new: "false", pkgs: sidecarTests, run: "Broker"},
@@ -174,7 +174,7 @@ var brokerMutants = []mutant{
 	{name: "broker: redirect hosts as they are", file: "proxy/audit/audit.go", old: ", &e.Redirect}", new: "}", pkgs: auditTests},
 
 	{name: "broker: users of any issuer", file: "proxy/config/validate_caller.go", old: "if c.Broker != nil {\n\t\tall", new: "if false {\n\t\tall", pkgs: []string{"./proxy/config"}},
-	{name: "broker: roles of the directory for nobody", file: "proxy/identity/roles.go", old: "p.Roles = l.Directory.of(p)", new: "", pkgs: []string{"./proxy/sidecar"}, run: "Broker"},
+	{name: "broker: neither revocation nor roles", file: "proxy/identity/verifiers.go", old: "if err != nil || c.Verifiers == nil {", new: "if true {", pkgs: []string{"./proxy/sidecar"}, run: "Broker"},
 	brokerMutant("users under other names", "login.go", "user{subject: l.opts.SubjectPrefix + c.Subject}", "user{subject: c.Subject}"),
 
 	brokerMutant("shelves without end", "shelf.go", "if len(s.items) >= s.max {\n\t\treturn false", "if false {\n\t\treturn false"),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 
@@ -46,8 +47,16 @@ func (v *Verifier) Authenticate(_ context.Context, token identity.Secret) (ident
 	}
 	return identity.Principal{
 		Issuer: c.Issuer, Subject: c.Subject, ClientID: c.ClientID, Audience: c.Audience,
-		Expiry: c.ExpiresAt.Time, Scopes: strings.Fields(c.Scope),
+		Expiry: c.ExpiresAt.Time, Issued: issued(c), TokenID: identity.NewSecret(c.ID), Scopes: strings.Fields(c.Scope),
 	}, nil
+}
+
+// issued is when c says that it was; zero if it does not.
+func issued(c accessClaims) time.Time {
+	if c.IssuedAt == nil {
+		return time.Time{}
+	}
+	return c.IssuedAt.Time
 }
 
 func (v *Verifier) key(t *jwt.Token) (any, error) {

@@ -1,7 +1,6 @@
 package identity
 
 import (
-	"context"
 	"errors"
 	"log/slog"
 	"slices"
@@ -86,24 +85,6 @@ func (r RoleRule) of(object []byte) []string {
 // gives none.
 type Directory struct {
 	roles *followed[map[string][]string]
-}
-
-// Listed gives those whom Next lets in the roles that Directory has for them.
-type Listed struct {
-	Directory *Directory
-	Next      interface {
-		Authenticate(ctx context.Context, token Secret) (Principal, error)
-	}
-}
-
-// Authenticate verifies token. Errors are those of Next.
-func (l Listed) Authenticate(ctx context.Context, token Secret) (Principal, error) {
-	p, err := l.Next.Authenticate(ctx, token)
-	if err != nil {
-		return Principal{}, err
-	}
-	p.Roles = l.Directory.of(p)
-	return p, nil
 }
 
 // DirectoryOptions say where the roles of users are.

@@ -19,14 +19,37 @@ type Verifiers struct {
 func (vs *Verifiers) Authenticate(ctx context.Context, token Secret) (Principal, error) {
 	d := digestOf(token)
 	p, err := vs.verify(ctx, token, d)
-	if err == nil {
-		err = vs.Revoked.check(token, d, p) // behind every cache
-	}
 	if err != nil {
+		return Principal{}, err
+	}
+	return vs.admit(token, d, p)
+}
+
+// admit is what holds for whoever was verified, in whichever way and how long ago.
+func (vs *Verifiers) admit(token Secret, d digest, p Principal) (Principal, error) {
+	if err := vs.Revoked.check(token, d, p); err != nil {
 		return Principal{}, err
 	}
 	p.Roles = vs.Directory.of(p)
 	return p, nil
+}
+
+// Common lets in whom Next lets in, under what Verifiers say of everybody: which
+// tokens were taken back, and who has which roles. Nil Verifiers say nothing.
+type Common struct {
+	Verifiers *Verifiers
+	Next      interface {
+		Authenticate(ctx context.Context, token Secret) (Principal, error)
+	}
+}
+
+// Authenticate verifies token. Errors are those of Next, and of [Verifiers].
+func (c Common) Authenticate(ctx context.Context, token Secret) (Principal, error) {
+	p, err := c.Next.Authenticate(ctx, token)
+	if err != nil || c.Verifiers == nil {
+		return p, err
+	}
+	return c.Verifiers.admit(token, digestOf(token), p)
 }
 
 // verify finds out who can say something about token, and asks nobody else: a

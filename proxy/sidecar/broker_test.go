@@ -374,21 +374,47 @@ func TestBrokerPerCaller(t *testing.T) {
 	}
 }
 
-// Roles come from the directory, as everybody's do, and never from a token.
-func TestBrokerRoles(t *testing.T) {
+// What holds for everybody holds for the broker's users: roles come from the
+// directory and never from a token, and the operator can take tokens back.
+func TestBrokerWithAuth(t *testing.T) {
+	revoked := filepath.Join(t.TempDir(), "revoked.txt")
+	if err := os.WriteFile(revoked, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	b := startBrokered(t, text("read"), func(c *config.Config) {
 		roles := filepath.Join(t.TempDir(), "roles.yaml")
 		if err := os.WriteFile(roles, []byte("user:login/zoe: [role:viewer]\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		c.Broker.Login.SubjectPrefix = "login/"
-		c.Auth = &config.Auth{RolesFile: roles, Introspection: []config.Introspection{{Issuer: "https://idp.example", URL: "https://idp.example/introspect", SubjectPrefix: "idp/"}}}
+		c.Auth = &config.Auth{RolesFile: roles, RevokedFile: revoked, Introspection: []config.Introspection{{Issuer: "https://idp.example", URL: "https://idp.example/introspect", SubjectPrefix: "idp/"}}}
 	})
 	for user, want := range map[string]string{"zoe": `"read"`, "alice": "denied"} {
 		token, _ := b.signIn(t, user, "documents:read")
 		if a := b.do(toolCall(modern, token, "1", "read_document", `{"id":1}`)); !strings.Contains(string(a.body), want) {
 			t.Errorf("%s: %d %s", user, a.status, a.body)
 		}
+	}
+	token, _ := b.signIn(t, "zoe", "documents:read")
+	if err := os.WriteFile(revoked, []byte("sub:"+b.public+" login/zoe\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b.sidecar.verifiers.Revoked.Look()
+	if a := b.do(toolCall(modern, token, "1", "read_document", `{"id":1}`)); a.status != http.StatusUnauthorized || !strings.Contains(string(a.body), "token revoked") {
+		t.Errorf("taken back: %d %s", a.status, a.body)
+	}
+	if strings.Contains(b.stderr.String(), "not configured") {
+		t.Error("the log says that the broker is no issuer")
+	}
+}
+
+// Without auth there is nothing else to look at, again and again.
+func TestBrokerRecheck(t *testing.T) {
+	b := startBrokered(t, text("read"))
+	b.sidecar.look()
+	token, _ := b.signIn(t, "alice", "documents:read")
+	if a := b.do(toolCall(modern, token, "1", "read_document", `{"id":1}`)); a.status != http.StatusOK {
+		t.Errorf("%d %s", a.status, a.body)
 	}
 }
 

@@ -17,9 +17,15 @@ func (s *Sidecar) recheck() {
 		case <-s.life.Done():
 			return
 		}
+		s.look()
+	}
+}
+
+func (s *Sidecar) look() {
+	if s.verifiers != nil { // else all callers come by way of the broker
 		s.verifiers.Revoked.Look()
-		for _, e := range s.endpoints {
-			e.pipeline.Recheck()
-		}
+	}
+	for _, e := range s.endpoints {
+		e.pipeline.Recheck()
 	}
 }

@@ -37,20 +37,12 @@ func (s *Sidecar) audience() []string {
 func (s *Sidecar) verifierFor(e *endpoint, v pipeline.Authenticator) pipeline.Authenticator {
 	if s.brokered(e.name) {
 		// Nobody else has granted it anything.
-		return identity.Listed{Directory: s.directory(), Next: s.broker.Verifier(e.name)}
+		return identity.Common{Verifiers: s.verifiers, Next: s.broker.Verifier(e.name)}
 	}
 	if v == nil || len(s.cfg.Auth.Audience) > 0 {
 		return v
 	}
 	return identity.Audience{Names: []string{s.cfg.Public() + e.path}, Next: v}
-}
-
-// directory gives roles to users; nil where there is none.
-func (s *Sidecar) directory() *identity.Directory {
-	if s.verifiers == nil {
-		return nil
-	}
-	return s.verifiers.Directory
 }
 
 // scopes is which scopes include others.

@@ -60,8 +60,12 @@ func (s *Sidecar) addFiles(auth *config.Auth) error {
 		}
 	}
 	if auth.RevokedFile != "" {
+		known := append(issuers(auth), identity.StaticIssuer)
+		if s.cfg.Broker != nil {
+			known = append(known, s.cfg.Public())
+		}
 		s.verifiers.Revoked, err = identity.NewRevoked(identity.RevokedOptions{
-			File: s.cfg.Resolve(auth.RevokedFile), Issuers: append(issuers(auth), identity.StaticIssuer), Now: s.opts.Now, Log: s.log,
+			File: s.cfg.Resolve(auth.RevokedFile), Issuers: known, Now: s.opts.Now, Log: s.log,
 		})
 		if err != nil {
 			return fmt.Errorf("%w: auth.revoked_file: %w", ErrConfig, err)
