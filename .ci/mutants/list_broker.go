@@ -168,8 +168,8 @@ var brokerMutants = []mutant{
 	{name: "broker: a server may repeat a third party's token", file: "proxy/sidecar/broker.go", old: "slices.Concat(s.own.list(), s.broker.Shown(caller, e.name))", new: "s.own.list()", pkgs: sidecarTests, run: "Broker"},
 	{name: "broker: third parties' servers among all servers", file: "proxy/sidecar/merge.go", old: "\t\tif s.brokered(e.name) {\n\t\t\tcontinue", new: "\t\tif false {\n\t\t\tcontinue", pkgs: sidecarTests, run: "Broker"},
 	{name: "broker: short keys from files", file: "proxy/sidecar/build.go", old: "err == nil && len(key) < shortestKey", new: "false", pkgs: sidecarTests, run: "Broker"},
-	{name: "broker: one caller's tools for all", file: "proxy/pipeline/inventory.go", old: "server += \"\\x00\" + c.Principal.Key()", new: "server += \"\\x00\"", pkgs: sidecarTests, run: "Broker"},
-	{name: "broker: tools of callers without end", file: "proxy/pipeline/inventory.go", old: "if len(v.of) < maxInventories {", new: "if true {", pkgs: []string{"./proxy/pipeline"}},
+	{name: "broker: one caller's tools for all", file: "proxy/pipeline/delegate.go", old: "p.inventories.ofCaller(server, c.Principal.Key())", new: "p.inventories.ofCaller(server, \"\")", pkgs: sidecarTests, run: "Broker"},
+	{name: "broker: tools of callers without end", file: "proxy/pipeline/inventory.go", old: "if len(v.callers) < maxCallers {", new: "if len(v.callers) > 0 {", pkgs: []string{"./proxy/pipeline"}},
 	{name: "broker: nobody is somebody", file: "proxy/identity/granted.go", old: "\tif !ok {\n\t\treturn Credential{}, ErrNoCredential\n\t}", new: "\t_ = ok", pkgs: []string{"./proxy/identity"}},
 	{name: "broker: redirect hosts as they are", file: "proxy/audit/audit.go", old: ", &e.Redirect}", new: "}", pkgs: auditTests},
 

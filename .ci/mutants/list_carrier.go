@@ -77,7 +77,7 @@ var carrierMutants = []mutant{
 	// turn red.
 	{name: "canary: a token is logged", file: "proxy/pipeline/authenticate.go", old: "	token, err := c.token()\n", new: "	token, err := c.token()\n	p.opts.Log.Info(\"verifying\", \"token\", token.Reveal())\n", pkgs: carrierTests, run: "TestListsAreFiltered|TestMetadata|TestSilentSessions"},
 	{name: "canary: a token is recorded", file: "proxy/pipeline/record.go", old: "Would: c.Would,", new: "Would: c.presented,", pkgs: carrierTests, run: "TestListsAreFiltered|TestMetadata|TestSilentSessions"},
-	{name: "canary: a token is sent to the server", file: "proxy/pipeline/execute.go", old: "Session: c.upstreamSession(), Owner: c.Principal.Key()}\n	if c.Verb", new: "Session: append(c.presented, \"\")[0], Owner: c.Principal.Key()}\n	if c.Verb", pkgs: carrierTests, run: "TestListsAreFiltered|TestSilentSessions"},
+	{name: "canary: a token is sent to the server", file: "proxy/pipeline/execute.go", old: "Session: c.upstreamSession(), Owner: c.Principal.Key(), Delegated: c.delegated()}\n	if c.Verb", new: "Session: append(c.presented, \"\")[0], Owner: c.Principal.Key(), Delegated: c.delegated()}\n	if c.Verb", pkgs: carrierTests, run: "TestListsAreFiltered|TestSilentSessions"},
 	{name: "canary: a token comes back", file: "proxy/pipeline/answer.go", old: "`,\"audit_id\":`...), c.ID)\n", new: "`,\"audit_id\":`...), c.ID+append(c.presented, \"\")[0])\n", pkgs: carrierTests, run: "TestFailedInitialize|TestSilentSessions"},
 	{name: "argument: nobody is warned", file: "proxy/sidecar/summary.go", old: "if s.cfg.Auth != nil && s.cfg.Auth.TokenArgument {", new: "if false {", pkgs: carrierTests, run: "Argument"},
 }

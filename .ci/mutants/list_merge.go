@@ -11,7 +11,7 @@ var mergeMutants = []mutant{
 	{name: "merge: long names", file: "proxy/backend/merge/name.go", old: "!toolName.MatchString(prefixed(e.server, e.name)):", new: "!toolName.MatchString(e.name):", pkgs: mergeTests, run: "Merged"},
 	{name: "merge: twins", file: "proxy/backend/merge/name.go", old: "\t\tc.withheld(e, \"another of the same server has a name that looks alike\")\n\t\tc.withheld(twin", new: "\t\tc.withheld(twin", pkgs: mergeTests, run: "Merged"},
 	{name: "merge: the first of two twins", file: "proxy/backend/merge/name.go", old: "\t\tc.withheld(twin, \"another of the same server has a name that looks alike\")\n", new: "", pkgs: mergeTests, run: "Merged"},
-	{name: "merge: a resource of two servers", file: "proxy/backend/merge/name.go", old: "case !l.prefixed && c.g.index.owner(e.name) != e.server:", new: "case false:", pkgs: mergeTests, run: "Merged"},
+	{name: "merge: a resource of two servers", file: "proxy/backend/merge/name.go", old: "case !l.prefixed && c.g.indexes.at(c.x.Owner).owner(e.name) != e.server:", new: "case false:", pkgs: mergeTests, run: "Merged"},
 	{name: "merge: the first of two owners", file: "proxy/backend/merge/index.go", old: "\t\tif owner != \"\" {\n\t\t\treturn \"\"\n\t\t}\n", new: "", pkgs: mergeTests, run: "Merged"},
 	{name: "merge: templates own nothing", file: "proxy/backend/merge/index.go", old: " && t.match.MatchString(uri)", new: " && false", pkgs: mergeTests, run: "Merged"},
 	{name: "merge: the name says whose it is", file: "proxy/backend/merge/relay.go", old: "if !ok || bare == \"\" {\n\t\t\treturn errForeign", new: "if ok && bare == \"\" {\n\t\t\treturn errForeign", pkgs: mergeTests, run: "Merged"},
@@ -41,7 +41,7 @@ var mergeMutants = []mutant{
 	{name: "merge: what was refused goes on", file: "proxy/backend/merge/relay.go", old: "\t\tf.stopped = err\n", new: "", pkgs: mergeTests, run: "Merged"},
 	{name: "merge: any event id", file: "proxy/backend/merge/relay.go", old: "if id[i] < ' ' || id[i] > '~' {", new: "if i < 0 {", pkgs: mergeTests, run: "Merged"},
 	{name: "merge: the server is decided twice", file: "proxy/pipeline/execute.go", old: "\tx.Server, x.Owners = c.server, c.owners\n", new: "", pkgs: []string{"./proxy/sidecar"}, run: "MergedCalls"},
-	{name: "merge: one server's inventory is all servers'", file: "proxy/pipeline/inventory.go", old: "Owner: c.Principal.Key(), Server: c.server}", new: "Owner: c.Principal.Key()}", pkgs: []string{"./proxy/sidecar"}, run: "Merged"},
+	{name: "merge: one server's inventory is all servers'", file: "proxy/pipeline/inventory.go", old: "Delegated: c.delegated(), Server: c.server}", new: "Delegated: c.delegated()}", pkgs: []string{"./proxy/sidecar"}, run: "Merged"},
 	{name: "merge: nobody is asked whose a resource is", file: "proxy/pipeline/authorize.go", old: "if p.opts.Locate == nil || c.targetKind != aResource {", new: "if true {", pkgs: []string{"./proxy/sidecar"}, run: "Merged"},
 	{name: "merge: methods beyond the table", file: "proxy/sidecar/merge.go", old: "\tp.Methods = nil\n", new: "", pkgs: []string{"./proxy/sidecar"}, run: "Merged"},
 }

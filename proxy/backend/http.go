@@ -38,13 +38,13 @@ var ErrTooLarge = errors.New("upstream answer exceeds the size limit")
 type Credential struct {
 	Header string // empty: none is sent
 	Prefix string // before what Source yields
-	Source source
+	Source Source
 	// PerCaller says that Source yields one for each caller, and nothing without.
 	PerCaller bool
 }
 
-// source yields what the upstream is shown on behalf of a caller, who may be nil.
-type source interface {
+// Source yields what the upstream is shown on behalf of a caller, who may be nil.
+type Source interface {
 	// Current returns what to show now. Errors wrap identity.ErrNoCredential, or are
 	// the context's.
 	Current(ctx context.Context, caller *identity.Delegation) (identity.Credential, error)

@@ -25,6 +25,26 @@ type Credential struct {
 	// Exec is the program, with its arguments, that prints the secret. No shell reads
 	// them.
 	Exec []string `json:"exec,omitempty" jsonschema:"Program and arguments that print the secret in one line; no shell reads them. Run when it is needed, and again when the server refuses it or it is older than max_age."`
+	// TokenURL is the endpoint that issues the credential. Empty is refused with
+	// CredentialGranted and CredentialExchanged.
+	TokenURL string `json:"token_url,omitempty" jsonschema:"Token endpoint, with kind client_credentials or token_exchange; https, or http on loopback with allow_loopback_http."`
+	// ClientID is the sidecar's name there. Empty is refused with TokenURL.
+	ClientID string `json:"client_id,omitempty" jsonschema:"Client id of the sidecar at token_url."`
+	// ClientSecretFile names the file with the client's secret, which is sent by HTTP
+	// Basic. Either this or ClientKeyFile is needed with TokenURL.
+	ClientSecretFile string `json:"client_secret_file,omitempty" jsonschema:"File that holds the secret of client_id, for client_secret_basic. Read again when it changes. Either this or client_key_file."`
+	// ClientKeyFile names the file with the key that signs the client's assertions.
+	ClientKeyFile string `json:"client_key_file,omitempty" jsonschema:"File that holds the private key of client_id in PEM (PKCS #8; RSA, P-256 or Ed25519), for private_key_jwt. Read again when it changes."`
+	// ClientKeyID is what the endpoint calls that key. Empty says nothing.
+	ClientKeyID string `json:"client_key_id,omitempty" jsonschema:"Key id of client_key_file at token_url. Default: none."`
+	// Scopes are asked for. Empty asks for none in particular.
+	Scopes []string `json:"scopes,omitempty" jsonschema:"Scopes that are asked for at token_url. Default: what the endpoint gives by itself."`
+	// Resource is the URI of what the token is for. Empty names none.
+	Resource string `json:"resource,omitempty" jsonschema:"URI of the server that the token is for (RFC 8707). Default: none."`
+	// Audience is its name. Empty names none.
+	Audience string `json:"audience,omitempty" jsonschema:"Name of the server that the token is for (RFC 8693). Default: none."`
+	// AllowLoopbackHTTP permits plain http for TokenURL on loopback. False refuses it.
+	AllowLoopbackHTTP bool `json:"allow_loopback_http,omitempty" jsonschema:"Permits plain http for token_url on loopback. Default: false."`
 	// MaxAge is how long what Exec printed may be used. Zero means until the server
 	// refuses it.
 	MaxAge Duration `json:"max_age,omitempty" jsonschema:"How long what exec printed may be used. Default: until the server refuses it."`
@@ -67,7 +87,10 @@ func (c Credential) HeaderPrefix() string {
 
 // InHeader says whether the credential travels in a header, which is for servers
 // that have a URL.
-func (k CredentialKind) InHeader() bool { return k == CredentialHeader }
+func (k CredentialKind) InHeader() bool { return k == CredentialHeader || k.Issued() }
+
+// Issued says whether an authorization server issues the credential.
+func (k CredentialKind) Issued() bool { return k == CredentialGranted || k == CredentialExchanged }
 
 // kept says whether the secret is one that the operator keeps.
 func (k CredentialKind) kept() bool {

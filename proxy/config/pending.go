@@ -37,11 +37,8 @@ var pending = map[reflect.Type][]pendingSetting{
 
 var laterGuards = []pendingSetting{{"terminal", justOff}, {"input_secrets", justOff}}
 
-// Values of built keys that are not built yet.
-var (
-	pendingConsent     = []string{"elicit"}
-	pendingCredentials = []string{"client_credentials", "token_exchange"}
-)
+// pendingConsent are values of consent that are not built yet.
+var pendingConsent = []string{"elicit"}
 
 // pendingKey finds key among the pending ones of t.
 func pendingKey(t reflect.Type, key string) (pendingSetting, bool) {

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"maps"
+	"net/url"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -28,6 +29,15 @@ var credentialKeys = []credentialKey{
 	{"file", func(c Credential) bool { return c.File != "" }, CredentialKind.kept},
 	{"value_env", func(c Credential) bool { return c.ValueEnv != "" }, CredentialKind.kept},
 	{"exec", func(c Credential) bool { return c.Exec != nil }, CredentialKind.kept},
+	{"token_url", func(c Credential) bool { return c.TokenURL != "" }, CredentialKind.Issued},
+	{"client_id", func(c Credential) bool { return c.ClientID != "" }, CredentialKind.Issued},
+	{"client_secret_file", func(c Credential) bool { return c.ClientSecretFile != "" }, CredentialKind.Issued},
+	{"client_key_file", func(c Credential) bool { return c.ClientKeyFile != "" }, CredentialKind.Issued},
+	{"client_key_id", func(c Credential) bool { return c.ClientKeyID != "" }, CredentialKind.Issued},
+	{"scopes", func(c Credential) bool { return c.Scopes != nil }, CredentialKind.Issued},
+	{"resource", func(c Credential) bool { return c.Resource != "" }, CredentialKind.Issued},
+	{"audience", func(c Credential) bool { return c.Audience != "" }, CredentialKind.Issued},
+	{"allow_loopback_http", func(c Credential) bool { return c.AllowLoopbackHTTP }, CredentialKind.Issued},
 	{"max_age", func(c Credential) bool { return c.MaxAge != 0 }, CredentialKind.kept},
 }
 
@@ -73,6 +83,40 @@ func (c Credential) check(k *checker, path string, up Upstream) {
 	}
 	if c.Kind.kept() {
 		c.checkKept(k, path)
+	}
+	if c.Kind.Issued() {
+		c.checkIssued(k, path)
+	}
+}
+
+// checkIssued checks who issues the credential, and what is asked for.
+func (c Credential) checkIssued(k *checker, path string) {
+	k.endpoint(child(path, "token_url"), c.TokenURL, false, c.AllowLoopbackHTTP)
+	switch {
+	case c.ClientID == "":
+		k.lacks(child(path, "client_id"), "is required with kind %s", c.Kind)
+	case !clientID.MatchString(c.ClientID):
+		k.bad(child(path, "client_id"), "must be printable ASCII")
+	}
+	if (c.ClientSecretFile == "") == (c.ClientKeyFile == "") {
+		k.lacks(path, "needs exactly one of client_secret_file and client_key_file with kind %s", c.Kind)
+	}
+	k.file(child(path, "client_secret_file"), c.ClientSecretFile)
+	k.file(child(path, "client_key_file"), c.ClientKeyFile)
+	k.unless(c.ClientKeyID == "" || c.ClientKeyFile != "", child(path, "client_key_id"), "is for client_key_file")
+	k.unless(c.ClientKeyID == "" || isPlainName(c.ClientKeyID), child(path, "client_key_id"), "must be a name without space at its ends")
+	for i, s := range c.Scopes {
+		at := item(child(path, "scopes"), i)
+		k.unless(scopeToken.MatchString(s), at, "is not a scope token (RFC 6749 section 3.3)")
+		k.unless(!slices.Contains(c.Scopes[:i], s), at, "is given twice")
+	}
+	u, err := url.Parse(c.Resource)
+	k.unless(c.Resource == "" || err == nil && u.IsAbs() && !strings.Contains(c.Resource, "#") && urlText.MatchString(c.Resource), child(path, "resource"), "must be an absolute URI without fragment (RFC 8707 section 2)")
+	k.unless(c.Audience == "" || isPlainName(c.Audience), child(path, "audience"), "must be a name without space at its ends")
+	if c.Kind == CredentialExchanged && c.Resource == "" && c.Audience == "" {
+		// A token for nobody in particular may be good at every service, this one's own
+		// callers' among them.
+		k.lacks(path, "needs resource or audience with kind %s: whom the token is for", c.Kind)
 	}
 }
 
@@ -199,6 +243,29 @@ func (c *Config) checkClaims(k *checker, tool string) {
 	}
 }
 
+// checkFor refuses to ask for tokens that callers present here, and to exchange
+// those that nobody presents.
+func (c *Config) checkFor(k *checker, path string, shown Credential) {
+	if shown.Kind == CredentialExchanged && c.Auth == nil {
+		k.bad(child(path, "kind"), "needs auth: there is no token to exchange where callers are not authenticated")
+	}
+	const ours = "is the sidecar's own: the token would be one that callers present"
+	k.unless(!c.isAudience(shown.Audience), child(path, "audience"), ours)
+	k.unless(!c.isAudience(shown.Resource), child(path, "resource"), ours)
+}
+
+// isAudience reports whether name is one that tokens of callers are meant for.
+func (c *Config) isAudience(name string) bool {
+	switch {
+	case name == "" || c.Auth == nil:
+		return false
+	case slices.Contains(c.Auth.Audience, name):
+		return true
+	}
+	own := c.Public()
+	return own != "" && (name == own || strings.HasPrefix(name, own+"/"))
+}
+
 // checkOwn refuses an upstream's credential that is kept where another secret is:
 // the upstream could do with it what the other one is for.
 func (c *Config) checkOwn(k *checker, path string, shown Credential) {
@@ -208,6 +275,7 @@ func (c *Config) checkOwn(k *checker, path string, shown Credential) {
 	for _, other := range c.otherSecrets() {
 		if other.file != "" && filepath.Clean(other.file) == filepath.Clean(shown.File) {
 			k.bad(child(path, "file"), "is %s too, which no server must be shown", other.path)
+			return
 		}
 	}
 }
@@ -221,8 +289,20 @@ func (c *Config) otherSecrets() []otherSecret {
 		all = append(all, otherSecret{"tls.key_file", c.TLS.KeyFile})
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Upstreams)) {
-		if t := c.Upstreams[name].TLS; t != nil {
-			all = append(all, otherSecret{child(child(child("upstreams", name), "tls"), "key_file"), t.KeyFile})
+		path, u := child("upstreams", name), c.Upstreams[name]
+		if u.TLS != nil {
+			all = append(all, otherSecret{child(child(path, "tls"), "key_file"), u.TLS.KeyFile})
+		}
+		all = append(all, otherSecret{child(child(path, "credential"), "client_secret_file"), u.Credential.ClientSecretFile},
+			otherSecret{child(child(path, "credential"), "client_key_file"), u.Credential.ClientKeyFile})
+		if u.Broker != nil {
+			all = append(all, otherSecret{child(child(path, "broker"), "client_secret_file"), u.Broker.ClientSecretFile})
+		}
+	}
+	if b := c.Broker; b != nil {
+		all = append(all, otherSecret{"broker.key_file", b.KeyFile}, otherSecret{"broker.login.client_secret_file", b.Login.ClientSecretFile})
+		for i, client := range b.Clients {
+			all = append(all, otherSecret{fmt.Sprintf("broker.clients[%d].secret_file", i), client.SecretFile})
 		}
 	}
 	if c.Auth != nil {

@@ -21,6 +21,7 @@ func (c *Config) checkUpstreams(k *checker) {
 		}
 		c.Upstreams[name].check(k, path)
 		c.checkOwn(k, child(path, "credential"), c.Upstreams[name].Credential)
+		c.checkFor(k, child(path, "credential"), c.Upstreams[name].Credential)
 	}
 }
 

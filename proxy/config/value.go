@@ -68,8 +68,10 @@ type CredentialKind uint8
 const (
 	CredentialNone CredentialKind = iota
 	CredentialHeader
-	CredentialEnv // of a command
-	CredentialArg // of every tool call
+	CredentialEnv       // of a command
+	CredentialArg       // of every tool call
+	CredentialGranted   // by client credentials; in a header
+	CredentialExchanged // for each caller; in a header
 )
 
 // Algorithm is how an issuer signs tokens. Others than these are not offered: with
@@ -92,7 +94,7 @@ var (
 	wrapNames       = []string{"flagged", "always", "off"}
 	syncNames       = []string{"intent", "always"}
 	algorithmNames  = []string{"RS256", "ES256", "EdDSA"}
-	credentialNames = []string{"none", "header", "env", "arg"}
+	credentialNames = []string{"none", "header", "env", "arg", "client_credentials", "token_exchange"}
 )
 
 // String returns the preset's name in the file.
@@ -163,7 +165,7 @@ func (k *CredentialKind) UnmarshalText(b []byte) error {
 	if string(b) == "mtls" {
 		return errors.New("is none of the kinds: a certificate for the server belongs into tls beside credential")
 	}
-	return enumParse(credentialNames, b, k, pendingCredentials...)
+	return enumParse(credentialNames, b, k)
 }
 
 func enumName[E ~uint8](names []string, e E) string {

@@ -54,7 +54,7 @@ func TestEnumsRefuse(t *testing.T) {
 		{"Off", "must be one of off, observe, enforce", new(Mode)},
 		{"", "must be one of confirm, off", new(Consent)},
 		{"elicit", "elicit is not built yet", new(Consent)},
-		{"bearer", "must be one of none, header, env, arg", new(CredentialKind)},
+		{"bearer", "must be one of none, header, env, arg, client_credentials, token_exchange", new(CredentialKind)},
 		{"mtls", "is none of the kinds: a certificate for the server belongs into tls beside credential", new(CredentialKind)},
 		{"invalid(9)", "must be one of balanced, observe, strict", new(Preset)},
 	}

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"sync"
 )
 
 // ErrNoCredential says that there is no credential that an upstream could be
@@ -49,6 +51,9 @@ var (
 type Delegation struct {
 	caller  Principal
 	subject Secret
+
+	mu     sync.Mutex
+	issued []Credential // what was shown on the caller's behalf
 }
 
 // NewDelegation returns what stands for caller, who was verified by presented.
@@ -62,6 +67,25 @@ func (d *Delegation) Caller() (Principal, bool) {
 		return Principal{}, false
 	}
 	return d.caller, true
+}
+
+// shown notes what an upstream is about to be shown on the caller's behalf.
+func (d *Delegation) shown(c Credential) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !slices.ContainsFunc(d.issued, c.Same) {
+		d.issued = append(d.issued, c)
+	}
+}
+
+// Issued is what upstreams were shown on the caller's behalf, and so may echo.
+func (d *Delegation) Issued() []Credential {
+	if d == nil {
+		return nil
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.issued)
 }
 
 // Delegated marks what may travel in an exchange.

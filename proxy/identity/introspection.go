@@ -72,7 +72,11 @@ func NewIntrospector(o IntrospectionOptions) *Introspector {
 		opts:      o,
 		strangers: rate.NewLimiter(strangersPerSecond, strangersBurst),
 		slots:     make(chan struct{}, strangersAtOnce),
-		health:    health{issuer: o.Issuer, log: o.Log},
+		health: health{
+			log:     o.Log.With("issuer", o.Issuer),
+			fails:   "an introspection endpoint fails; tokens are believed for 30 seconds after the last answer",
+			answers: "an introspection endpoint answers again",
+		},
 	}
 }
 
@@ -142,7 +146,7 @@ func (v *Introspector) ask(ctx context.Context, token Secret, d digest) (Princip
 		a, err = readAnswer(body)
 	}
 	now := v.opts.Now()
-	if change := v.health.note(err, now); change != nil {
+	if change := v.health.note(err); change != nil {
 		change()
 	}
 	if err != nil {
@@ -184,8 +188,8 @@ func (v *Introspector) admit(d digest) (release func(), err error) {
 // health keeps callers from waiting for an endpoint that fails: one question
 // every two seconds finds out whether it still does.
 type health struct {
-	issuer string
-	log    *slog.Logger
+	log            *slog.Logger
+	fails, answers string // what is logged when it begins to
 
 	mu      sync.Mutex
 	failing bool
@@ -204,20 +208,20 @@ func (h *health) mayTry(now time.Time) bool {
 
 // note takes the end of a question. It returns what to say about it, if anything:
 // only changes are logged, and without the lock, since a log can block.
-func (h *health) note(err error, now time.Time) (change func()) {
+func (h *health) note(err error) (change func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch {
 	case err != nil && !h.failing:
-		// Later failures do not move the time of the next try: a question that hangs
-		// must not put it off.
-		h.failing, h.tried = true, now
+		// The time of the next try counts from when this one began: a question that
+		// hangs must not put it off.
+		h.failing = true
 		return func() {
-			h.log.Warn("an introspection endpoint fails; tokens are believed for 30 seconds after the last answer", "issuer", h.issuer, "error", err)
+			h.log.Warn(h.fails, "error", err)
 		}
 	case err == nil && h.failing:
 		h.failing = false
-		return func() { h.log.Info("an introspection endpoint answers again", "issuer", h.issuer) }
+		return func() { h.log.Info(h.answers) }
 	}
 	return nil
 }

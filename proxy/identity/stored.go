@@ -14,12 +14,8 @@ import (
 	"golang.org/x/sync/singleflight"
 )
 
-// How often what is kept elsewhere is looked at again.
-const (
-	fileCheck    = time.Second      // a file, when it is used
-	commandRetry = 2 * time.Second  // a command that failed
-	commandAgain = 10 * time.Second // a command whose output was refused
-)
+// commandAgain is how soon a command is run again whose output was refused.
+const commandAgain = 10 * time.Second
 
 // StoredOptions say where a secret of the operator's is kept: in exactly one of
 // File, Value and Command.
@@ -79,7 +75,7 @@ func (s *Stored) Current(ctx context.Context, _ *Delegation) (Credential, error)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if now := s.opts.Now(); s.opts.File != "" && passed(s.read, now, fileCheck) {
+	if now := s.opts.Now(); s.opts.File != "" && passed(s.read, now, fileEvery) {
 		s.look(now)
 	}
 	// A file is often written in several steps, and an old secret is better than
@@ -162,7 +158,7 @@ func (s *Stored) usable() (Credential, error, bool) {
 	now := s.opts.Now()
 	switch {
 	case s.err != nil:
-		return Credential{}, s.err, !passed(s.read, now, commandRetry)
+		return Credential{}, s.err, !passed(s.read, now, retryEvery)
 	case s.value.Empty(), s.opts.MaxAge > 0 && passed(s.read, now, s.opts.MaxAge):
 		return Credential{}, nil, false
 	}

@@ -97,13 +97,13 @@ func TestStoredFile(t *testing.T) {
 	}
 	write(t, file, "second\n")
 	shows(t, s, "first") // it was looked at a moment ago
-	clock.advance(fileCheck)
+	clock.advance(fileEvery)
 	shows(t, s, "second")
 	for _, broken := range []string{"", "two\nlines", "forbidden"} {
 		write(t, file, broken)
-		clock.advance(fileCheck)
+		clock.advance(fileEvery)
 		shows(t, s, "second")
-		clock.advance(fileCheck)
+		clock.advance(fileEvery)
 		shows(t, s, "second")
 	}
 	if err := os.Remove(file); err != nil {
@@ -115,7 +115,7 @@ func TestStoredFile(t *testing.T) {
 		t.Errorf("said %d times, want once for each defect:\n%s", n, &log)
 	}
 	write(t, file, "third")
-	clock.advance(fileCheck)
+	clock.advance(fileEvery)
 	shows(t, s, "third")
 	if got := strings.Join(seen, " "); got != "first second third" {
 		t.Errorf("accepted %s", got)
@@ -222,7 +222,7 @@ func TestStoredCommand(t *testing.T) {
 		t.Errorf("the value before does not stay: %s", &log)
 	}
 	p.becomes(t, "echo token-three")
-	clock.advance(commandRetry - 1)
+	clock.advance(retryEvery - 1)
 	if _, err := s.Current(t.Context(), nil); !errors.Is(err, ErrNoCredential) {
 		t.Error("tried again too soon")
 	}

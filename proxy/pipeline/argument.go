@@ -41,7 +41,7 @@ func (p *Pipeline) ownArgument(ctx context.Context, c *Call) (set []wire.Field, 
 
 // takes says whether the tool has an argument called name, or may have: nothing is
 // known of it, or its schema is no plain one, which can declare it in many places.
-func (t toolInfo) takes(name string) bool { return !t.known || !t.plain || t.own[name] }
+func (t toolInfo) takes(name string) bool { return !t.plain || t.own[name] }
 
 // hides says whether the argument of the server's tools is the sidecar's to set.
 func (p *Pipeline) hides(server, argument string) bool {

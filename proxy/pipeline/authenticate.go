@@ -15,9 +15,10 @@ func (p *Pipeline) authenticate(ctx context.Context, c *Call) error {
 	if c.Dir == FromUpstream {
 		return nil // inherits the principal of the call or session it belongs to
 	}
-	if c.Transport == Stdio && c.tokens() == nil && (c.Verb == wire.End || c.method != nil && c.method.unauthenticated) {
+	if c.Transport == Stdio && c.tokens() == nil && (c.Verb == wire.End || c.method != nil && c.method.unauthenticated && !p.delegates()) {
 		// Clients open a pipe before they know that a token is wanted. What they read
-		// here grants nothing. Its end comes from the pipe itself, which knows of no
+		// here grants nothing. A server that is shown a credential of each caller would
+		// be shown none, so it is not asked. Its end comes from the pipe itself, which knows of no
 		// session but its own.
 		c.Principal, c.verified = p.stranger(), true
 	}
@@ -41,6 +42,7 @@ func (p *Pipeline) enterSession(c *Call) error {
 	if c.Session = session; session == nil {
 		return unknownSession()
 	}
+	session.usedBy(c.delegation)
 	c.usesSession = true
 	if c.Version == "" {
 		c.Version = version
@@ -92,6 +94,9 @@ func (p *Pipeline) verify(ctx context.Context, c *Call) error {
 	token, err := c.token()
 	if err == nil {
 		c.Principal, err = p.opts.Authenticator.Authenticate(ctx, token)
+	}
+	if err == nil {
+		p.delegate(c, token)
 	}
 	var refusal *identity.Refusal
 	switch {

@@ -83,7 +83,7 @@ func (c *Call) subject() string { return "user:" + c.Principal.Subject }
 // the message will go.
 func (p *Pipeline) authorizeTarget(ctx context.Context, c *Call) error {
 	p.locate(ctx, c, c.Target)
-	c.server, c.bare = p.opts.Split(c.Target)
+	c.server, c.bare = p.split(c, c.Target)
 	entry, catalogued := p.entryAt(c.targetKind, c.server, c.bare)
 	c.Entry = entry
 	if c.targetKind == aTool {
@@ -151,7 +151,7 @@ func (p *Pipeline) authorizeFilter(ctx context.Context, c *Call) error {
 			return err
 		}
 		p.locate(ctx, c, uri)
-		server, bare := p.opts.Split(uri)
+		server, bare := p.split(c, uri)
 		c.goesTo(server, uri)
 		c.Entry, _ = p.entryAt(aResource, server, bare)
 		if err := p.enforce(c, p.judge(c, false)); err != nil {

@@ -93,13 +93,14 @@ type Call struct {
 	runs    string            // the tool that the task in Target runs
 	owners  map[string]string // the server of each resource in a subscription
 
-	Principal identity.Principal
-	Session   *Session
-	Entry     policy.Entry // what the call needs
-	Stage     string
-	Outcome   Outcome
-	Findings  []guards.Finding // the first of each label
-	Would     []string         // what an observed check would have done
+	Principal  identity.Principal
+	delegation *identity.Delegation // what stands for it, where a server wants that
+	Session    *Session
+	Entry      policy.Entry // what the call needs
+	Stage      string
+	Outcome    Outcome
+	Findings   []guards.Finding // the first of each label
+	Would      []string         // what an observed check would have done
 
 	roles        []string // of the principal: its own, the policy's, and what they inherit
 	method       *method

@@ -108,12 +108,11 @@ func cancelled(cause error) *Rejection {
 }
 
 func (p *Pipeline) exchange(c *Call) wire.Exchange {
-	x := wire.Exchange{Verb: c.Verb, Body: c.request, Call: c.isRequest(), Long: c.isLong(), Version: c.Version, Session: c.upstreamSession(), Owner: c.Principal.Key()}
+	x := wire.Exchange{Verb: c.Verb, Body: c.request, Call: c.isRequest(), Long: c.isLong(), Version: c.Version, Session: c.upstreamSession(), Owner: c.Principal.Key(), Delegated: c.delegated()}
 	if c.Verb == wire.Watch {
 		x.LastEvent = c.lastEvent
 	}
 	x.Server, x.Owners = c.server, c.owners
-	p.delegate(c, &x)
 	if c.Era == Modern {
 		x.Method, x.Params = c.Method, c.params
 		if c.method.named {
@@ -121,14 +120,6 @@ func (p *Pipeline) exchange(c *Call) wire.Exchange {
 		}
 	}
 	return x
-}
-
-// delegate says in whose name x is made, where the upstream is shown a credential
-// issued for each caller.
-func (p *Pipeline) delegate(c *Call, x *wire.Exchange) {
-	if p.opts.Delegates {
-		x.Delegated = identity.NewDelegation(c.Principal, identity.Secret{})
-	}
 }
 
 // serverOf names the server that c is about: the only one, or the one of several
@@ -224,7 +215,7 @@ func (s *answerSink) openSession(upstream string) {
 		return // an upstream without sessions; a pipe is one all the same
 	}
 	c.Session = s.p.sessions.open(&Session{
-		Upstream: upstream, owner: c.Principal.Key(), server: s.p.opts.Server, piped: c.Transport == Stdio, capabilities: c.declaredCapabilities(), forget: s.p.forget,
+		Upstream: upstream, delegation: c.delegation, owner: c.Principal.Key(), server: s.p.opts.Server, piped: c.Transport == Stdio, capabilities: c.declaredCapabilities(), forget: s.p.forget,
 	})
 	c.holdsSession = false // the place is filled
 	c.out.Session(c.Session.ID)

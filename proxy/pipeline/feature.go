@@ -29,9 +29,14 @@ const (
 //
 // A template is what its URI template says: whoever may read "x/{id}" is shown
 // it, and what he then reads is decided by its own URI.
-func (p *Pipeline) entry(f feature, name string) (e policy.Entry, catalogued bool) {
-	server, bare := p.opts.Split(name)
+func (p *Pipeline) entry(c *Call, f feature, name string) (e policy.Entry, catalogued bool) {
+	server, bare := p.split(c, name)
 	return p.entryAt(f, server, bare)
+}
+
+// split tells of which server a target of c's is, and what it is called there.
+func (p *Pipeline) split(c *Call, target string) (server, name string) {
+	return p.opts.Split(c.Principal.Key(), target)
 }
 
 // entryAt is entry for whoever has to know that it is about that server.
@@ -66,6 +71,6 @@ func (p *Pipeline) visible(c *Call, f feature, name string) bool {
 	if f == aTool && p.opts.Rules[name].Hide {
 		return false
 	}
-	entry, _ := p.entry(f, name)
+	entry, _ := p.entry(c, f, name)
 	return p.opts.Policy.Decide(c.subject(), entry.Permission, c.Principal.Roles...).Allowed
 }

@@ -42,12 +42,20 @@ func (p *Pipeline) inspectOutput(c *Call, m *wire.Message) ([]byte, error) {
 	return o.reconcile(body)
 }
 
-// ownCredentials are what no answer may echo.
-func (p *Pipeline) ownCredentials(c *Call) []string {
-	if p.opts.Own == nil {
-		return nil
+// ownCredentials are what no answer to c may echo.
+func (p *Pipeline) ownCredentials(c *Call) (all []string) {
+	if p.opts.Own != nil {
+		all = p.opts.Own(c.Principal)
 	}
-	return p.opts.Own(c.Principal)
+	issued := c.delegation.Issued()
+	if issued == nil {
+		return all
+	}
+	all = slices.Clone(all)
+	for _, credential := range issued {
+		all = append(all, credential.Reveal())
+	}
+	return all
 }
 
 // maxGuards bounds the output guards of a pipeline.

@@ -56,8 +56,8 @@ func (t toolInfo) confirmable() bool { return !t.known || t.destructive == yes }
 // tool says that it only reads or does not destroy, it may.
 func (t toolInfo) mayDestroy() bool { return t.readOnly != yes && t.destructive != no }
 
-// inventory holds the upstream's tool definitions. It is shared by all
-// principals who reach the upstream with the same credential.
+// inventory holds the upstream's tool definitions. It is shared by all principals
+// who reach the upstream with the same credential.
 type inventory struct {
 	fetch func(ctx context.Context, c *Call) (map[string]toolInfo, error)
 	now   func() time.Time
@@ -79,40 +79,51 @@ type inventory struct {
 type inventories struct {
 	make func() *inventory
 
-	mu sync.Mutex
-	of map[string]*inventory
+	mu      sync.Mutex
+	of      map[string]*inventory
+	callers map[callersInventory]*inventory
 }
 
-// at returns the inventory under key. Names of servers come from the configuration,
-// so there are few; callers may be many, and one whose inventory goes is listed for
-// once more.
-func (v *inventories) at(key string) *inventory {
+// callersInventory names what a server offers to one caller.
+type callersInventory struct{ server, owner string }
+
+// maxCallers bounds the callers whose tools are remembered. Who is forgotten is
+// asked for again.
+const maxCallers = 1024
+
+// ofCaller is at for a server that is shown a credential of owner's.
+func (v *inventories) ofCaller(server, owner string) *inventory {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.callers == nil {
+		v.callers = map[callersInventory]*inventory{}
+	}
+	key := callersInventory{server, owner}
+	if v.callers[key] != nil {
+		return v.callers[key]
+	}
+	for other := range v.callers {
+		if len(v.callers) < maxCallers {
+			break
+		}
+		delete(v.callers, other)
+	}
+	v.callers[key] = v.make()
+	return v.callers[key]
+}
+
+// at returns the inventory of a server. Names of servers come from the
+// configuration, so there are few.
+func (v *inventories) at(server string) *inventory {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.of == nil {
 		v.of = map[string]*inventory{}
 	}
-	if v.of[key] == nil {
-		for old := range v.of {
-			if len(v.of) < maxInventories {
-				break
-			}
-			delete(v.of, old)
-		}
-		v.of[key] = v.make()
+	if v.of[server] == nil {
+		v.of[server] = v.make()
 	}
-	return v.of[key]
-}
-
-// maxInventories bounds those that are kept.
-const maxInventories = 1024
-
-// inventoryOf is what is known of server's tools for c.
-func (p *Pipeline) inventoryOf(c *Call, server string) *inventory {
-	if p.opts.Delegates {
-		server += "\x00" + c.Principal.Key()
-	}
-	return p.inventories.at(server)
+	return v.of[server]
 }
 
 // stale forgets every server's definitions: one of them said that its changed.
@@ -120,6 +131,9 @@ func (v *inventories) stale() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for _, i := range v.of {
+		i.stale()
+	}
+	for _, i := range v.callers {
 		i.stale()
 	}
 }
@@ -313,8 +327,7 @@ func (p *Pipeline) ask(ctx context.Context, c *Call, request []byte) (*wire.Mess
 
 // ownExchange is a request of the sidecar's own in c's session, without its body.
 func (p *Pipeline) ownExchange(c *Call) wire.Exchange {
-	x := wire.Exchange{Call: true, Own: true, Version: c.Version, Session: c.upstreamSession(), Owner: c.Principal.Key(), Server: c.server}
-	p.delegate(c, &x)
+	x := wire.Exchange{Call: true, Own: true, Version: c.Version, Session: c.upstreamSession(), Owner: c.Principal.Key(), Delegated: c.delegated(), Server: c.server}
 	if c.Era == Modern {
 		x.Method = "tools/list"
 	}

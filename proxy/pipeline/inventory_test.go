@@ -16,15 +16,15 @@ func TestInventoryOfACaller(t *testing.T) {
 	if p.inventoryOf(call("alice"), "docs") != p.inventoryOf(call("bob"), "docs") {
 		t.Error("with one credential for all there are several inventories")
 	}
-	p.opts.Delegates = true
+	p.opts.Delegated = map[string]bool{"docs": true, "mail": true}
 	alice := p.inventoryOf(call("alice"), "docs")
 	if alice == p.inventoryOf(call("bob"), "docs") || alice != p.inventoryOf(call("alice"), "docs") || alice == p.inventoryOf(call("alice"), "mail") {
 		t.Error("callers with credentials of their own share an inventory")
 	}
-	for i := range 2 * maxInventories {
+	for i := range 2 * maxCallers {
 		p.inventoryOf(call(fmt.Sprint(i)), "docs")
 	}
-	if n := len(p.inventories.of); n > maxInventories {
+	if n := len(p.inventories.callers); n > maxCallers {
 		t.Errorf("%d inventories", n)
 	}
 }

@@ -57,7 +57,7 @@ func (p *Pipeline) forget(s *Session) {
 	p.idle.Go(func() {
 		ctx, cancel := context.WithTimeout(p.closing, refuseTime)
 		defer cancel()
-		x := wire.Exchange{Verb: wire.End, Session: s.Upstream, Version: s.version}
+		x := wire.Exchange{Verb: wire.End, Session: s.Upstream, Version: s.version, Delegated: s.delegated()}
 		if err := p.opts.Upstream.Do(ctx, x, discard{}); err != nil && p.closing.Err() == nil {
 			p.opts.Log.Warn("the upstream could not be told that a session has ended", "error", p.opts.Redact(err.Error()))
 		}

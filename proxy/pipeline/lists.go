@@ -102,7 +102,7 @@ func (o *output) learn(list int) {
 	tools := map[string]map[string]toolInfo{o.p.opts.Server: {}} // by server
 	for t := range m.Children(list) {
 		name := strings.Clone(m.Text(m.Member(t, "name")))
-		server, _ := o.p.opts.Split(name)
+		server, _ := o.p.split(o.c, name)
 		if tools[server] == nil {
 			tools[server] = map[string]toolInfo{}
 		}
@@ -143,14 +143,14 @@ func (o *output) schema(t int, name string) {
 	rule, info := p.opts.Rules[name], describe(m, t)
 	schema := m.Member(t, "inputSchema")
 	props := m.Member(schema, "properties")
-	server, _ := p.opts.Split(name)
+	server, _ := p.split(o.c, name)
 	injected := func(n string) bool { return slices.Contains(rule.InjectSubject, n) || p.hides(server, n) }
 	if own := p.opts.Arguments[server].Name; own != "" && !info.plain && !info.own[own] {
 		p.inventories.at(server).warnOnce(name+"\x00"+own, func() {
 			p.opts.Log.Warn("the tool keeps its own input schema: where it declares the sidecar's argument cannot be told", "tool", name, "argument", own)
 		})
 	}
-	add := p.additions(name, rule, info)
+	add := p.additions(o.c, name, rule, info)
 	if props == wire.Absent {
 		if add != nil {
 			o.patches = append(o.patches, m.Edit(schema, nil, wire.Field{Name: "properties", Value: object(add)})...)
@@ -169,8 +169,8 @@ func (o *output) schema(t int, name string) {
 // additions are the arguments that are added to the tool's schema: the
 // confirmation where it is needed, and the caller's token where that way is open.
 // The schema must be one that can be added to.
-func (p *Pipeline) additions(name string, r ToolRule, info toolInfo) []wire.Field {
-	server, bare := p.opts.Split(name)
+func (p *Pipeline) additions(c *Call, name string, r ToolRule, info toolInfo) []wire.Field {
+	server, bare := p.split(c, name)
 	g := &guards.Call{Tool: server + "/" + bare, ReadOnly: info.readOnly == yes, Destructive: info.confirmable()}
 	var add []wire.Field
 	for _, a := range []struct {
@@ -200,7 +200,7 @@ func (o *output) private() {
 	m := o.m
 	scope := m.Member(m.Result, "cacheScope")
 	said := m.Text(scope)
-	mine := o.c.Era == Modern && (len(o.patches) > 0 || o.p.opts.PerCaller || o.p.opts.Delegates)
+	mine := o.c.Era == Modern && (len(o.patches) > 0 || o.p.opts.PerCaller || o.p.delegates())
 	switch {
 	case scope == wire.Absent && mine:
 		o.patches = append(o.patches, m.Edit(m.Result, nil, wire.Field{Name: "cacheScope", Value: []byte(`"private"`)})...)

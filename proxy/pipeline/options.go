@@ -51,16 +51,16 @@ type Options struct {
 	Anyone identity.Principal
 	// Methods are admitted beyond the method table, by name, in both directions.
 	Methods []string
-	// Delegates says that the upstream is shown a credential issued for each caller:
-	// exchanges say who calls, and what one caller's listing says of a tool says
-	// nothing of another's.
-	Delegates bool
 	// SharedPipe says that one session or process of the upstream may serve several
 	// principals of one pipe.
 	SharedPipe bool
-	// Split tells of which server a target is and what the server calls it. Nil
-	// means that everything is Server's.
-	Split func(target string) (server, name string)
+	// Delegated names servers that are shown a credential issued for each caller. What
+	// they offer is the caller's, so no definition of theirs is shared. Nil means that
+	// there are none.
+	Delegated map[string]bool
+	// Split tells of which server a target of an owner's is and what the server calls
+	// it. Nil means that everything is Server's.
+	Split func(owner, target string) (server, name string)
 	// Locate makes sure that Split knows whose a resource is, where servers have to
 	// be asked for that. Nil means that it knows.
 	Locate func(ctx context.Context, x wire.Exchange, uri string) error
@@ -153,7 +153,7 @@ func (o Options) withDefaults() Options {
 		o.Anyone = identity.Anonymous()
 	}
 	if o.Split == nil {
-		o.Split = func(target string) (string, string) { return o.Server, target }
+		o.Split = func(_, target string) (string, string) { return o.Server, target }
 	}
 	if o.NeedsConfirm == nil {
 		o.NeedsConfirm = func(*guards.Call) bool { return true }

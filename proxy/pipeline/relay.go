@@ -16,7 +16,7 @@ func (p *Pipeline) fromUpstream(s *answerSink, m *wire.Message, ev wire.Event) {
 	c := s.c
 	up := &Call{
 		Parent: c.ID, Dir: FromUpstream, Transport: c.Transport, Msg: m, Era: c.Era, Version: c.Version,
-		Principal: c.Principal, Session: c.Session, server: cmp.Or(ev.Server, c.server), window: c.streamed(), bytesIn: len(m.Raw),
+		Principal: c.Principal, delegation: c.delegation, Session: c.Session, server: cmp.Or(ev.Server, c.server), window: c.streamed(), bytesIn: len(m.Raw),
 	}
 	if m.Kind == wire.Response {
 		if up.memo = c.Session.recall(m, m.ID, byID); up.memo == nil {
@@ -89,8 +89,7 @@ func (r *relay) refuse(body []byte) {
 	}
 	ctx, cancel := context.WithTimeout(r.s.ctx, refuseTime)
 	defer cancel()
-	x := wire.Exchange{Body: body, Version: c.Version, Session: c.upstreamSession(), Owner: c.Principal.Key()}
-	p.delegate(c, &x)
+	x := wire.Exchange{Body: body, Version: c.Version, Session: c.upstreamSession(), Owner: c.Principal.Key(), Delegated: c.delegated()}
 	if err := p.opts.Upstream.Do(ctx, x, discard{}); err != nil {
 		p.opts.Log.Warn("the upstream could not be told that its request is refused", "audit_id", r.up.ID, "error", p.opts.Redact(err.Error()))
 	}

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"mcp-sidecar/proxy/identity"
 )
 
 // Life of a session. It grants nothing, and its number is capped; some clients do
@@ -32,9 +34,10 @@ type Session struct {
 	capabilities []string       // that the client declared; set once, before the session is known
 	forget       func(*Session) // told when the session ends for another reason than its client's wish
 
-	mu    sync.Mutex
-	asked map[string]*asked // requests of the upstream that the client has not answered, by id
-	memos []*Call           // calls whose answers the upstream may send again, oldest first
+	mu         sync.Mutex
+	delegation *identity.Delegation // of whoever used it last
+	asked      map[string]*asked    // requests of the upstream that the client has not answered, by id
+	memos      []*Call              // calls whose answers the upstream may send again, oldest first
 }
 
 // declared says whether the client offers capability. Where there is no session,

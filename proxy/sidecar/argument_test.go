@@ -199,9 +199,6 @@ func TestArgumentCredentialOfSeveral(t *testing.T) {
 			for path, tool := range map[string]string{"/" + server + "/mcp": "read", "/mcp": server + ".read"} {
 				a := toolCall(rev, r.token("alice"), "1", tool, `{"token":"c","id":"x"}`)
 				a.path = path
-				if rev == legacy && path == "/mcp" {
-					continue // needs a session; the SDK's test covers that way
-				}
 				if g := r.do(a); g.status != http.StatusOK || argumentsOf(r.ups[server]) != want {
 					t.Errorf("%s %s: %d %s; %s got %s", rev, path, g.status, g.body, server, argumentsOf(r.ups[server]))
 				}

@@ -85,13 +85,13 @@ func (s *Sidecar) buildBackend(name string, u config.Upstream) (upstream, error)
 		return s.buildChild(name, u)
 	}
 	o := backend.Options{URL: u.URL, MaxResult: int(s.cfg.Limits.Result), IdleTimeout: time.Duration(s.cfg.Limits.CallIdleTimeout)}
-	if u.Credential.Kind == config.CredentialHeader {
-		o.Credential = backend.Credential{Header: u.Credential.HeaderName(), Prefix: u.Credential.HeaderPrefix(), Source: s.stored[name]}
+	var err error
+	if o.Credential, err = s.inHeader(name, u.Credential); err != nil {
+		return nil, err
 	}
 	if s.brokered(name) {
 		o.Credential = s.grantsFor(name)
 	}
-	var err error
 	if o.TLS, err = s.upstreamTLS(name, u.TLS); err != nil {
 		return nil, err
 	}
@@ -106,7 +106,6 @@ func (s *Sidecar) pipelineOptions(e *endpoint, sh shared) pipeline.Options {
 	return pipeline.Options{
 		Server:        e.name,
 		Authenticator: s.verifierFor(e, sh.verifier),
-		Delegates:     s.brokered(e.name),
 		Anyone:        s.anyone(),
 		Methods:       s.cfg.Methods,
 		SealKey:       sh.sealKey,
@@ -131,6 +130,7 @@ func (s *Sidecar) pipelineOptions(e *endpoint, sh shared) pipeline.Options {
 		Note:          injection.Note,
 		Compile:       compileSchema,
 		Arguments:     s.arguments(),
+		Delegated:     s.delegated(e),
 		Own:           s.ownFor(e),
 		Redact:        s.redact,
 		Log:           s.log.With("upstream", e.name),

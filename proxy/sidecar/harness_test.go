@@ -62,6 +62,7 @@ type setup struct {
 	upstream   http.HandlerFunc  // what answers anything but the inventory; nil is a trap
 	inventory  string            // JSON array of tools; empty makes tools/list a trap too
 	resources  string            // members of the result of a list of resources or templates that the sidecar asks for
+	locates    bool              // upstream answers that itself
 	secure     *tls.Config       // of docs, which speaks https then
 	members    string            // YAML of docs beside url and credential
 	credential string            // YAML of what docs is shown; empty is a header from service.token
@@ -289,7 +290,7 @@ auth:
 policy: { file: policy.csv }
 tools:%s`, r.startIssuer(s), r.issuerURL+"/introspect", s.tools)
 	}
-	r.write("sidecar.yaml", text)
+	r.write("sidecar.yaml", strings.ReplaceAll(text, "$ISSUER", r.issuerURL))
 	cfg, err := config.Load(filepath.Join(r.dir, "sidecar.yaml"))
 	if err != nil {
 		t.Fatal(err)

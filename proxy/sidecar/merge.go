@@ -33,7 +33,7 @@ func (s *Sidecar) buildMerged(sh shared) error {
 		if s.brokered(e.name) {
 			continue // callers of all servers together have no third party's token
 		}
-		o.Members = append(o.Members, merge.Member{Name: e.name, Upstream: e.upstream})
+		o.Members = append(o.Members, merge.Member{Name: e.name, Upstream: e.upstream, PerCaller: s.cfg.Upstreams[e.name].Credential.Kind == config.CredentialExchanged})
 	}
 	g, err := merge.New(o)
 	if err != nil {

@@ -21,6 +21,18 @@ type documentID struct {
 // credential.
 func sdkServer(t *testing.T, stateless bool) http.HandlerFunc {
 	t.Helper()
+	handler := sdkServerForAll(t, stateless)
+	return func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "Bearer "+service {
+			t.Errorf("the upstream sees Authorization %q", r.Header.Get("Authorization"))
+		}
+		handler.ServeHTTP(w, r)
+	}
+}
+
+// sdkServerForAll is sdkServer whatever it is shown.
+func sdkServerForAll(t *testing.T, stateless bool) http.Handler {
+	t.Helper()
 	server := mcp.NewServer(&mcp.Implementation{Name: "docs", Version: "1"}, &mcp.ServerOptions{Instructions: "Documents."})
 	mcp.AddTool(server, &mcp.Tool{Name: "read_document"}, func(ctx context.Context, req *mcp.CallToolRequest, in documentID) (*mcp.CallToolResult, any, error) {
 		if token := req.Params.GetProgressToken(); token != nil {
@@ -37,13 +49,7 @@ func sdkServer(t *testing.T, stateless bool) http.HandlerFunc {
 		t.Error("the hidden tool was called")
 		return &mcp.CallToolResult{}, nil, nil
 	})
-	handler := mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return server }, &mcp.StreamableHTTPOptions{Stateless: stateless})
-	return func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Authorization") != "Bearer "+service {
-			t.Errorf("the upstream sees Authorization %q", r.Header.Get("Authorization"))
-		}
-		handler.ServeHTTP(w, r)
-	}
+	return mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return server }, &mcp.StreamableHTTPOptions{Stateless: stateless})
 }
 
 // bearer sets the Authorization header of each request.

@@ -62,7 +62,7 @@ type Sidecar struct {
 	stored    map[string]*identity.Stored // what servers are shown, by server
 	verifiers *identity.Verifiers         // nil where everybody is anonymous
 	broker    *broker.Broker              // nil without one
-	fetchers  []*identity.Fetcher         // the broker's
+	fetchers  []*identity.Fetcher         // of the broker, and for tokens that servers are shown
 
 	certificates *certificates // nil without TLS
 	listener     *listener     // of the MCP endpoints; nil before Listen

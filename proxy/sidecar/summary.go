@@ -130,6 +130,10 @@ func credential(u config.Upstream) string {
 		return "no credential is sent; the caller's never is"
 	case config.CredentialEnv:
 		return "the sidecar's own credential in the variable " + u.Credential.Variable + "; the caller's never travels on"
+	case config.CredentialGranted:
+		return "a token that " + u.Credential.TokenURL + " issues to the sidecar, in " + u.Credential.HeaderName() + "; the caller's never travels on"
+	case config.CredentialExchanged:
+		return "a token that " + u.Credential.TokenURL + " issues for each caller, in " + u.Credential.HeaderName() + "; the caller's own goes there and no further"
 	case config.CredentialArg:
 		return "the sidecar's own credential in the argument " + u.Credential.Argument + " of its tools, hidden from clients; the caller's never travels on"
 	}

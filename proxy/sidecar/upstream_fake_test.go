@@ -22,6 +22,7 @@ type fakeUpstream struct {
 	mu          sync.Mutex
 	inventory   string
 	resources   string // does not change
+	locates     bool   // handle answers what the sidecar asks about resources
 	handle      http.HandlerFunc
 	calls       []received
 	inventories []received
@@ -36,7 +37,7 @@ type received struct {
 }
 
 func newFakeUpstream(t testing.TB, s setup) *fakeUpstream {
-	u := &fakeUpstream{t: t, handle: s.upstream, inventory: s.inventory, resources: s.resources}
+	u := &fakeUpstream{t: t, handle: s.upstream, inventory: s.inventory, resources: s.resources, locates: s.locates}
 	u.server = httptest.NewUnstartedServer(http.HandlerFunc(u.serve))
 	u.server.Config.ErrorLog = log.New(io.Discard, "", 0) // handshakes that fail on purpose
 	if s.secure != nil {
@@ -59,6 +60,8 @@ func (u *fakeUpstream) serve(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case own && inventory != "":
 		writeInventory(w, inventory)
+	case locating && u.locates:
+		handle(w, r)
 	case locating && u.resources != "":
 		result(u.resources)(w, r)
 	case locating:

@@ -153,7 +153,7 @@ func merge(t testing.TB, docs, fs answering, change ...func(*Options)) *table {
 	g := &table{t: t, docs: &fakeServer{name: "docs", do: docs}, fs: &fakeServer{name: "fs", do: fs}, log: &bytes.Buffer{}, now: time.Unix(1_800_000_000, 0)}
 	var logMu sync.Mutex
 	o := Options{
-		Members:   []Member{{"fs", g.fs}, {"docs", g.docs}},
+		Members:   []Member{{Name: "fs", Upstream: g.fs}, {Name: "docs", Upstream: g.docs}},
 		Revisions: []string{"2025-11-25", "2025-06-18", "2025-03-26"},
 		Redact:    func(s string) string { return s },
 		Log:       slog.New(slog.NewTextHandler(&lockedWriter{mu: &logMu, w: g.log}, nil)),

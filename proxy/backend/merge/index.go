@@ -24,6 +24,44 @@ type index struct {
 	looks  singleflight.Group
 }
 
+// indexes hold one index for everybody; or one for each caller, where a server is
+// shown a credential of each: what it lists is the caller's then, and says nothing
+// of another's.
+type indexes struct {
+	perCaller bool
+
+	mu sync.Mutex
+	of map[string]*index // by owner; empty for everybody
+}
+
+// maxIndexes bounds the callers whose lists are remembered. Who is forgotten is
+// asked for again.
+const maxIndexes = 4096
+
+func (v *indexes) at(owner string) *index {
+	if !v.perCaller {
+		owner = ""
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	x := v.of[owner]
+	if x != nil {
+		return x
+	}
+	if v.of == nil {
+		v.of = map[string]*index{}
+	}
+	for other := range v.of {
+		if len(v.of) < maxIndexes {
+			break
+		}
+		delete(v.of, other)
+	}
+	x = &index{listed: map[string]*listed{}, looked: map[string]time.Time{}}
+	v.of[owner] = x
+	return x
+}
+
 // listed is what one server lists, as far as it has been asked.
 type listed struct {
 	uris      map[string]bool
@@ -176,12 +214,12 @@ const lookPause = time.Second
 // servers say so: it asks for their lists, in the session and for the owner of x.
 // Whoever needs them at the same time waits for the same lists.
 func (g *Servers) Locate(ctx context.Context, x wire.Exchange, uri string) error {
-	session := x.Owner + "\x00" + x.Session
-	if g.index.certain(uri) || g.index.lookedLately(session, g.opts.Now()) {
+	session, index := x.Owner+"\x00"+x.Session, g.indexes.at(x.Owner)
+	if index.certain(uri) || index.lookedLately(session, g.opts.Now()) {
 		return nil
 	}
 	// Others wait for this, so it must not end with the client that asked first.
-	looking := g.index.looks.DoChan(session, func() (any, error) { return nil, g.look(context.WithoutCancel(ctx), x, session) })
+	looking := index.looks.DoChan(session, func() (any, error) { return nil, g.look(context.WithoutCancel(ctx), x, session) })
 	select {
 	case r := <-looking:
 		return r.Err
@@ -198,7 +236,8 @@ func (g *Servers) look(ctx context.Context, x wire.Exchange, session string) (er
 			err = fmt.Errorf("listing resources: panic of type %T", v)
 		}
 	}()
-	if g.index.lookedLately(session, g.opts.Now()) {
+	index := g.indexes.at(x.Owner)
+	if index.lookedLately(session, g.opts.Now()) {
 		return nil // somebody's look ended between the caller's question and this one
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -215,7 +254,7 @@ func (g *Servers) look(ctx context.Context, x wire.Exchange, session string) (er
 			return fmt.Errorf("listing resources: %w", err)
 		}
 	}
-	g.index.hasLooked(session, g.opts.Now())
+	index.hasLooked(session, g.opts.Now())
 	return nil
 }
 

@@ -267,7 +267,7 @@ func TestMergedResources(t *testing.T) {
 		"docs://a": "docs", "docs://7": "docs", "fs://a": "fs", "fs://deep/er": "fs", "odd uri а": "docs", "docs://{id}": "docs", "file:///q": "fs",
 		"shared://x": "", "docs://b": "", "file:///p": "", "same://{id}": "", "same://1": "", "docs://a/b": "", "unknown://": "", "": "",
 	} {
-		server, name := g.Split(uri)
+		server, name := g.Split("", uri)
 		if server != owner || owner != "" && name != uri || owner == "" && name != "" {
 			t.Errorf("%s is %q's (%q), want %q", uri, server, name, owner)
 		}

@@ -34,7 +34,7 @@ type Servers struct {
 	opts    Options
 	members []*member // by name
 	flights flights
-	index   index
+	indexes indexes
 	own     atomic.Int64 // numbers the requests of its own
 	reports reports
 	life    context.Context
@@ -45,6 +45,9 @@ type Servers struct {
 type Member struct {
 	Name     string // as in the configuration: letters, digits, - and _
 	Upstream exchanger
+	// PerCaller says that the server is shown a credential of each caller, so that it
+	// may offer something else to each.
+	PerCaller bool
 }
 
 // exchanger carries an exchange to a server.
@@ -102,10 +105,9 @@ func New(o Options) (*Servers, error) {
 		}
 		seen[folded] = m.Name
 		g.members = append(g.members, &member{Member: m})
+		g.indexes.perCaller = g.indexes.perCaller || m.PerCaller
 	}
 	slices.SortFunc(g.members, func(a, b *member) int { return strings.Compare(a.Name, b.Name) })
-	g.index.listed = map[string]*listed{}
-	g.index.looked = map[string]time.Time{}
 	g.life, g.stop = context.WithCancel(context.Background())
 	return g, nil
 }
@@ -293,12 +295,13 @@ func (g *Servers) member(name string) *member {
 
 // Split tells of which server a tool, prompt, task, resource or resource template
 // is, and what it is called there; two empty strings when that is not certain. It
-// knows the resources that servers have listed: see [Servers.Locate].
-func (g *Servers) Split(target string) (server, name string) {
+// knows the resources that servers have listed, to owner where that differs: see
+// [Servers.Locate].
+func (g *Servers) Split(owner, target string) (server, name string) {
 	if server, name = g.split(target); server != "" && toolName.MatchString(target) {
 		return server, name
 	}
-	if server = g.index.owner(target); server != "" {
+	if server = g.indexes.at(owner).owner(target); server != "" {
 		return server, target
 	}
 	return "", ""

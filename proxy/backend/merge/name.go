@@ -29,7 +29,7 @@ func (c *carriage) withhold(l listing, given []*pages) []entry {
 			c.withheld(e, "it has no name")
 		case l.alphabet && !toolName.MatchString(prefixed(e.server, e.name)):
 			c.withheld(e, "its name is not made of at most 128 letters, digits, _, . and -")
-		case !l.prefixed && c.g.index.owner(e.name) != e.server:
+		case !l.prefixed && c.g.indexes.at(c.x.Owner).owner(e.name) != e.server:
 			c.withheld(e, "it is not certain whose it is: another server lists it too, a template of another matches it, or there are too many templates")
 		case l.alphabet:
 			c.tellApart(e, alike)
@@ -71,9 +71,9 @@ func (c *carriage) learn(l listing, given []*pages) {
 		}
 		switch l.member {
 		case "resources":
-			c.g.index.setURIs(g.Name, names)
+			c.g.indexes.at(c.x.Owner).setURIs(g.Name, names)
 		case "resourceTemplates":
-			c.g.index.setTemplates(g.Name, names)
+			c.g.indexes.at(c.x.Owner).setTemplates(g.Name, names)
 		}
 	}
 }

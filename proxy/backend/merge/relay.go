@@ -216,7 +216,7 @@ func (c *carriage) fromMember(ctx context.Context, m *wire.Message, ev wire.Even
 	case m.Method == "notifications/tasks/status", m.Method == "notifications/tasks":
 		task(m.Member(m.Params, "taskId"))
 	case m.Method == "notifications/resources/list_changed":
-		c.g.index.changes(p.Name)
+		c.g.indexes.at(c.x.Owner).changes(p.Name)
 	}
 	data, err := wire.Splice(ev.Data, patches)
 	ev.Data = data
@@ -235,7 +235,7 @@ func (c *carriage) believes(m *wire.Message, p part) bool {
 		}
 		return slices.ContainsFunc(at, func(at part) bool { return at.Name == p.Name })
 	case "notifications/resources/updated":
-		owner := c.g.index.owner(m.Text(m.Member(m.Params, "uri")))
+		owner := c.g.indexes.at(c.x.Owner).owner(m.Text(m.Member(m.Params, "uri")))
 		return owner == "" || owner == p.Name
 	}
 	return true
@@ -342,7 +342,7 @@ func (c *carriage) decline(ctx context.Context, m *wire.Message, p part) {
 	body = fmt.Appendf(body, `,"error":{"code":%d,"message":"not offered"}}`, wire.CodeMethodNotFound)
 	ctx, cancel := context.WithTimeout(ctx, endTime)
 	defer cancel()
-	_ = p.Upstream.Do(ctx, wire.Exchange{Body: body, Version: c.x.Version, Session: p.session, Owner: c.x.Owner}, silent{})
+	_ = p.Upstream.Do(ctx, wire.Exchange{Body: body, Version: c.x.Version, Session: p.session, Owner: c.x.Owner, Delegated: c.x.Delegated}, silent{})
 }
 
 // notify carries the client's notification to whom it concerns.

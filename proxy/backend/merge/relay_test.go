@@ -224,8 +224,8 @@ func TestMergedNotifications(t *testing.T) {
 		{`{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":"fs://a"}}`, ``},
 	} {
 		g := merge(t, asks(row.said), trapped(t))
-		g.index.setURIs("docs", []string{"docs://a"})
-		g.index.setURIs("fs", []string{"fs://a"})
+		g.indexes.at("").setURIs("docs", []string{"docs://a"})
+		g.indexes.at("").setURIs("fs", []string{"fs://a"})
 		h := g.must(to("docs", asking(`1`, "tools/call", `"name":"docs.read",`+meta)))
 		got := string(h.messages[0].Data)
 		switch {
@@ -440,7 +440,7 @@ func TestMergedMembers(t *testing.T) {
 	for _, names := range [][]string{{"docs", "Docs"}, {"a1", "al"}, {"move", "rnove"}, {""}, {"a.b"}, {"a:b"}, {"a b"}, {"a=b"}, {"a;b"}, {"docs", "docs"}} {
 		var members []Member
 		for _, n := range names {
-			members = append(members, Member{n, &fakeServer{}})
+			members = append(members, Member{Name: n, Upstream: &fakeServer{}})
 		}
 		if _, err := New(Options{Members: members, LookAlike: alike}); err == nil {
 			t.Errorf("%q are accepted", names)

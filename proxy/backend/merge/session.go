@@ -87,7 +87,7 @@ func (c *carriage) endAt(ctx context.Context, parts []part) {
 		if p.session == "" {
 			continue
 		}
-		x := wire.Exchange{Verb: wire.End, Version: c.x.Version, Session: p.session, Owner: c.x.Owner}
+		x := wire.Exchange{Verb: wire.End, Version: c.x.Version, Session: p.session, Owner: c.x.Owner, Delegated: c.x.Delegated}
 		wait.Go(func() { _ = p.Upstream.Do(ctx, x, silent{}) })
 	}
 	wait.Wait()

@@ -503,7 +503,7 @@ func TestMergedLocate(t *testing.T) {
 			if err := g.Locate(t.Context(), x, "docs://a"); err != nil {
 				t.Error(err)
 			}
-			if server, _ := g.Split("docs://a"); server != "docs" {
+			if server, _ := g.Split("", "docs://a"); server != "docs" {
 				t.Errorf("docs://a is %q's", server)
 			}
 		})
@@ -533,13 +533,13 @@ func TestMergedLocate(t *testing.T) {
 	listed = `{"uri":"other://a"}`
 	mu.Unlock()
 	locate("other://a")
-	if server, _ := g.Split("other://a"); server != "docs" {
+	if server, _ := g.Split("", "other://a"); server != "docs" {
 		t.Errorf("other://a is %q's", server)
 	}
-	if server, _ := g.Split("docs://a"); server != "" {
+	if server, _ := g.Split("", "docs://a"); server != "" {
 		t.Errorf("docs://a is still %q's", server)
 	}
-	g.index.changes("docs")
+	g.indexes.at("").changes("docs")
 	before := count()
 	locate("other://a")
 	if got := count(); got == before {
@@ -577,13 +577,13 @@ func TestMergedLocateAll(t *testing.T) {
 		if err := g.Locate(t.Context(), x, "docs://a"); err != nil {
 			t.Error(err)
 		}
-		if server, _ := g.Split("docs://a"); server != "" {
+		if server, _ := g.Split("", "docs://a"); server != "" {
 			t.Errorf("%s: docs://a is %q's", when, server)
 		}
 	}
 	g.must(in(bothOpen, asking(`1`, "resources/templates/list", ``)))
 	nobodys("before resources are listed")
-	g.index.changes("docs")
+	g.indexes.at("").changes("docs")
 	g.docs.do = down
 	nobodys("while its server cannot list")
 }
