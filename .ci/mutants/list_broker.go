@@ -34,6 +34,7 @@ var brokerMutants = []mutant{
 	brokerMutant("decisions of other sites", "consent.go", "case crossSite.Check(r) != nil:", "case false:"),
 	brokerMutant("decisions without the page's token", "consent.go", "[]byte(f.csrf)) != 1:", "[]byte(f.csrf)) > 1:"),
 	brokerMutant("decisions stay open", "consent.go", "if _, first := b.consents.take(f.handle); !first {", "if _, first := b.consents.look(f.handle); !first {"),
+	brokerMutant("redirects behind a form", "consent.go", "if r.Method == http.MethodPost {", "if false {"),
 	brokerMutant("no decision is a yes", "consent.go", "case \"approve\":\n\t\tb.approve(w, r, f)\n\tdefault:", "default:\n\t\tb.approve(w, r, f)\n\tcase \"deny\":"),
 	brokerMutant("forms of any type", "consent.go", "if mediaOf(r) != formMedia {", "if false {"),
 	brokerMutant("consent of the user to anything", "consent.go", "f.client.ID, f.redirect, f.upstream}, f.scopes...)", "f.upstream})"),
@@ -167,7 +168,6 @@ var brokerMutants = []mutant{
 	{name: "broker: other callers at a third party's server", file: "proxy/sidecar/resource.go", old: "return identity.Common{Verifiers: s.verifiers, Next: s.broker.Verifier(e.name)}", new: "return v", pkgs: sidecarTests, run: "Broker"},
 	{name: "broker: a server may repeat a third party's token", file: "proxy/sidecar/broker.go", old: "slices.Concat(s.own.list(), s.broker.Shown(caller, e.name))", new: "s.own.list()", pkgs: sidecarTests, run: "Broker"},
 	{name: "broker: third parties' servers among all servers", file: "proxy/sidecar/merge.go", old: "\t\tif s.brokered(e.name) {\n\t\t\tcontinue", new: "\t\tif false {\n\t\t\tcontinue", pkgs: sidecarTests, run: "Broker"},
-	{name: "broker: short keys from files", file: "proxy/sidecar/build.go", old: "err == nil && len(key) < shortestKey", new: "false", pkgs: sidecarTests, run: "Broker"},
 	{name: "broker: one caller's tools for all", file: "proxy/pipeline/delegate.go", old: "p.inventories.ofCaller(server, c.Principal.Key())", new: "p.inventories.ofCaller(server, \"\")", pkgs: sidecarTests, run: "Broker"},
 	{name: "broker: tools of callers without end", file: "proxy/pipeline/inventory.go", old: "if len(v.callers) < maxCallers {", new: "if len(v.callers) > 0 {", pkgs: []string{"./proxy/pipeline"}},
 	{name: "broker: nobody is somebody", file: "proxy/identity/granted.go", old: "\tif !ok {\n\t\treturn Credential{}, ErrNoCredential\n\t}", new: "\t_ = ok", pkgs: []string{"./proxy/identity"}},
@@ -179,5 +179,6 @@ var brokerMutants = []mutant{
 
 	brokerMutant("shelves without end", "shelf.go", "if len(s.items) >= s.max {\n\t\treturn false", "if false {\n\t\treturn false"),
 	brokerMutant("what is taken stays", "shelf.go", "\tdelete(s.items, key)\n\tif !ok", "\tif !ok"),
+	brokerMutant("what is late is found", "shelf.go", "i, ok := s.items[hashOf(secret)]\n\tif !ok || !s.now().Before(i.until) {", "i, ok := s.items[hashOf(secret)]\n\tif !ok {"),
 	brokerMutant("what is late counts", "shelf.go", "\tdelete(s.items, key)\n\tif !ok || !s.now().Before(i.until) {", "\tdelete(s.items, key)\n\tif !ok {"),
 }

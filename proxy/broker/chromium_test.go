@@ -176,9 +176,21 @@ func (c *client) answered(t *testing.T) url.Values {
 // as well.
 func startInBrowser(t *testing.T) (*rig, *client, url.Values) {
 	t.Helper()
+	return startInBrowserAt(t, "127.0.0.1")
+}
+
+// startInBrowserAt serves under host, which is another site than the providers'
+// unless it is 127.0.0.1.
+func startInBrowserAt(t *testing.T, host string) (*rig, *client, url.Values) {
+	t.Helper()
 	chromium(t)
 	c := newClient(t)
-	r := startOn(t, httptest.NewServer, func(o *Options) {
+	serve := func(h http.Handler) *httptest.Server {
+		s := httptest.NewServer(h)
+		s.URL = strings.Replace(s.URL, "127.0.0.1", host, 1)
+		return s
+	}
+	r := startOn(t, serve, func(o *Options) {
 		o.Clients = append(o.Clients, Client{ID: "desktop", Name: "Desktop App", Redirects: []string{"http://127.0.0.1/callback"}})
 	})
 	v := r.request()
@@ -195,7 +207,13 @@ const (
 
 // The whole way with the keyboard alone, in a browser that enforces the policies.
 func TestChromiumFlow(t *testing.T) {
-	r, c, v := startInBrowser(t)
+	for _, host := range []string{"127.0.0.1", "localhost"} {
+		t.Run(host, func(t *testing.T) { flowInBrowser(t, host) })
+	}
+}
+
+func flowInBrowser(t *testing.T, host string) {
+	r, c, v := startInBrowserAt(t, host)
 	b := openTab(t)
 	b.run(chromedp.Navigate(r.authorizeURL(v)), chromedp.WaitVisible(chromedp.CSS(allow)))
 	if r.third.touched() != 0 {

@@ -79,8 +79,11 @@ func TestCookies(t *testing.T) {
 	f.Set("decision", "approve")
 	p = b.post(consentPath, f)
 	check("consent", p, stateCookie, 1)
+	if p.status != http.StatusOK || p.header.Get("Location") != "" {
+		t.Errorf("a form is answered with %d to %q, which form-action 'self' forbids", p.status, p.header.Get("Location"))
+	}
 	p = b.get(b.get(p.to).to)
-	check("callback", p, "none", 0+0)
+	check("callback", p, "none", 0)
 }
 
 // What a client calls itself is text on the page, never markup, and the page shows

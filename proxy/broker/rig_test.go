@@ -48,22 +48,24 @@ func (c *clock) advance(d time.Duration) {
 
 // rig is a broker with everything around it.
 type rig struct {
-	t       testing.TB
-	clock   *clock
-	broker  *Broker
-	server  *httptest.Server
-	login   *fakeLogin
-	third   *fakeThird
-	other   *fakeThird // of a second upstream
-	docs    *documents
-	opts    Options
-	events  []audit.Event
-	written string // the events as they go to the file
-	mu      sync.Mutex
-	broken  error // of the audit file
-	log     *lockedBuffer
-	seen    *lockedBuffer // everything that browsers and clients received
-	ours    []string      // codes, states and tokens that no log may hold
+	t      testing.TB
+	clock  *clock
+	broker *Broker
+	server *httptest.Server
+	login  *fakeLogin
+	third  *fakeThird
+	other  *fakeThird // of a second upstream
+	docs   *documents
+	opts   Options
+	// verifier is that of docs, of the broker that runs now.
+	verifier *Verifier
+	events   []audit.Event
+	written  string // the events as they go to the file
+	mu       sync.Mutex
+	broken   error // of the audit file
+	log      *lockedBuffer
+	seen     *lockedBuffer // everything that browsers and clients received
+	ours     []string      // codes, states and tokens that no log may hold
 }
 
 type lockedBuffer struct {
@@ -453,7 +455,10 @@ func (r *rig) granted() answer {
 }
 
 func (r *rig) principalOf(token string) (identity.Principal, error) {
-	return r.broker.Verifier("docs").Authenticate(r.t.Context(), identity.NewSecret(token))
+	if r.verifier == nil || r.verifier.broker != r.broker {
+		r.verifier = r.broker.Verifier("docs") // remembers, as in production
+	}
+	return r.verifier.Authenticate(r.t.Context(), identity.NewSecret(token))
 }
 
 func (r *rig) files(kind string) []string {

@@ -50,6 +50,9 @@ func TestClientSecret(t *testing.T) {
 func TestRefresh(t *testing.T) {
 	r := start(t)
 	a := r.granted()
+	if _, err := r.principalOf(a.Access); err != nil {
+		t.Fatal(err)
+	}
 	r.clock.advance(tokenLife)
 	if _, err := r.principalOf(a.Access); !errors.Is(err, identity.ErrExpired) {
 		t.Errorf("expired: %v", err)

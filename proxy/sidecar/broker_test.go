@@ -478,7 +478,7 @@ func TestBrokerGrantEnds(t *testing.T) {
 // A server that repeats what it was shown tells the client nothing.
 func TestBrokerEcho(t *testing.T) {
 	b := startBrokered(t, func(w http.ResponseWriter, r *http.Request) {
-		result(`"content":[{"type":"text","text":"you sent `+r.Header.Get("Authorization")+`"}]`)(w, r)
+		result(`"content":[{"type":"text","text":"it was `+strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")+` then"}]`)(w, r)
 	})
 	token, _ := b.signIn(t, "alice", "documents:read")
 	a := b.do(toolCall(modern, token, "1", "read_document", `{"id":1}`))
