@@ -204,8 +204,9 @@ func TestUnreadableRevokedFile(t *testing.T) {
 			}
 			state("at first", true, true)
 			spoil(l)
+			l.now.advance(time.Minute)
 			state("spoilt", false, true)
-			l.now.advance(RevokedPatience - 1)
+			l.now.advance(RevokedPatience - time.Minute - 1)
 			state("a moment before the end", false, true)
 			l.now.advance(1)
 			state("at the end", false, false)
