@@ -36,7 +36,7 @@ var pipeMutants = []mutant{
 	{name: "child: a credential inside a value", file: "proxy/sidecar/secret.go", old: "len(secret) >= secrets.ShortestOwn && strings.Contains(text, secret)", new: "false", pkgs: childTests, run: "Environment"},
 	{name: "child: a credential by name", file: "proxy/sidecar/child.go", old: "\t\tif s.own.holds(value) {\n", new: "\t\tif false {\n", pkgs: childTests, run: "Environment"},
 	{name: "child: serve hands on everything", file: "proxy/sidecar/child.go", old: "if u.EnvAllow == nil && s.cfg.Local {", new: "if true {", pkgs: childTests, run: "Environment"},
-	{name: "child: a credential that is not used", file: "proxy/sidecar/secret.go", old: "\t\tfiles = append(files, unused.File)\n", new: "\t\t_ = unused\n", pkgs: childTests, run: "Environment"},
+	{name: "child: a credential that is not used", file: "proxy/sidecar/secret.go", old: "\t\tfiles = append(files, unused.File, unused.ClientSecretFile)\n", new: "\t\t_ = unused\n", pkgs: childTests, run: "Environment"},
 	{name: "child: the caller's token", file: "proxy/sidecar/secret.go", old: "\ts.own.learn(\"the caller's token\", s.callerToken())\n", new: "", pkgs: childTests, run: "Environment"},
 	{name: "child: says the sidecar's credentials", file: "proxy/sidecar/secret.go", old: "secrets.Redact(text, s.own.list()...)", new: "secrets.Redact(text)", pkgs: childTests, run: "Stderr"},
 	{name: "child: says secrets", file: "proxy/sidecar/child.go", old: "name, s.redact(line))", new: "name, line)", pkgs: childTests, run: "Stderr"},

@@ -45,14 +45,65 @@ func (c *scanner) own(credentials []string) {
 		if len(credential) < ShortestOwn {
 			continue
 		}
-		for at := 0; ; {
-			i := strings.Index(c.text[at:], credential)
-			if i < 0 {
-				break
-			}
-			at += i
+		anchor := rarest(credential)
+		for at := find(c.text, credential, anchor, 0); at >= 0; {
 			c.add(ruleOwn, at, at+len(credential))
-			at += len(credential)
+			at = find(c.text, credential, anchor, at+len(credential))
 		}
 	}
+}
+
+// find returns where credential stands in text, from there on. It looks for the
+// credential's rarest character first: credentials have some that texts have few of,
+// while their first is often among the commonest. A text that is full of it is
+// searched in the ordinary way, whoever wrote it.
+func find(text, credential string, anchor, from int) int {
+	last := len(text) - len(credential)
+	missed := 0
+	for at := from; at <= last; at++ {
+		n := strings.IndexByte(text[at+anchor:last+anchor+1], credential[anchor])
+		if n < 0 {
+			return -1
+		}
+		at += n
+		if text[at:at+len(credential)] == credential {
+			return at
+		}
+		if missed++; missed > 16 && missed > (at-from)/32 {
+			if n = strings.Index(text[at+1:], credential); n < 0 {
+				return -1
+			}
+			return at + 1 + n
+		}
+	}
+	return -1
+}
+
+// rarest is where the character stands of which texts have fewest.
+func rarest(credential string) (at int) {
+	for i := range len(credential) {
+		if commonness[credential[i]] < commonness[credential[at]] {
+			at = i
+		}
+		if commonness[credential[at]] == 0 {
+			break
+		}
+	}
+	return at
+}
+
+// commonness orders characters roughly by how many of them prose, code and encoded
+// data have.
+var commonness = buildCommonness()
+
+func buildCommonness() (table [256]uint8) {
+	for i := range table {
+		table[i] = 1
+	}
+	for level, characters := range []string{"+~_QXZJKVW", "ABCDEFGHIJLMNOPRSTUY", "0123456789-./=", "vkjqxzbwgyp", "dlcumfh", "etaoinsr \""} {
+		for i := range len(characters) {
+			table[characters[i]] = uint8(level)
+		}
+	}
+	return table
 }

@@ -57,11 +57,21 @@ func FuzzOwn(f *testing.F) {
 	f.Add("token=\"", "zK4vT9qLm2", "\"://a:b@c")
 	f.Add("-----BEGIN PRIVATE KEY-----", "aaaaaaaa", "a-----END PRIVATE KEY-----")
 	f.Add("[REDACTED:", "REDACTED", "]")
+	f.Add(strings.Repeat("Q", 100), "aaaaaQaaaa", strings.Repeat("Q", 100))
 	f.Fuzz(func(t *testing.T, before, own, after string) {
 		if len(own) < ShortestOwn || strings.Contains("[REDACTED:credential]", own) {
 			return
 		}
 		text := guards.Text{Value: before + own + after, Own: []string{own}}
+		for from := range len(text.Value) + 1 {
+			want := strings.Index(text.Value[from:], own)
+			if want >= 0 {
+				want += from
+			}
+			if got := find(text.Value, own, rarest(own), from); got != want {
+				t.Fatalf("%q stands at %d of %q from %d, found at %d", own, want, text.Value, from, got)
+			}
+		}
 		found := OwnGuard{}.Find(text)
 		if len(found) == 0 {
 			t.Fatalf("%q was not found in %q", own, text.Value)

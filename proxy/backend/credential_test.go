@@ -1,9 +1,13 @@
 package backend
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"reflect"
 	"slices"
@@ -218,4 +222,27 @@ func TestStdioCredential(t *testing.T) {
 	}
 	err = nil
 	read("c")
+}
+
+// What the way to a server is made of prints no credential.
+func TestBackendPrintsNoCredential(t *testing.T) {
+	const canary = "CANARY7OF9A2SECRET"
+	o := Options{URL: "https://docs.example/mcp", Credential: Credential{Header: "X-Key", Source: kept(t, canary)}}
+	h, err := NewHTTP(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	alice := identity.NewDelegation(identity.Principal{Subject: "alice"}, identity.NewSecret(canary))
+	for name, v := range map[string]any{"credential": o.Credential, "options": o, "way": h, "exchange": wire.Exchange{Delegated: alice}, "delegation": alice} {
+		text := fmt.Sprintf("%v %+v %#v %s %q %x %d", v, v, v, v, v, v, v)
+		if b, err := json.Marshal(v); err == nil {
+			text += string(b)
+		}
+		var log bytes.Buffer
+		slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "v", v)
+		slog.New(slog.NewTextHandler(&log, nil)).Info("x", "v", v)
+		if text += log.String(); strings.Contains(text, canary) || strings.Contains(text, fmt.Sprintf("%x", canary)) {
+			t.Errorf("%s is printed: %s", name, text)
+		}
+	}
 }

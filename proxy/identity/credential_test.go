@@ -2,6 +2,7 @@ package identity
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"encoding/xml"
 	"errors"
@@ -56,7 +57,23 @@ func TestNothingPrintsASecret(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	clock := newHand()
+	s := newTokenServer(t, says(200, `{"access_token":"`+canary+`","token_type":"Bearer","issued_token_type":"`+typeAccessToken+`","expires_in":300}`))
+	o := options(t, s, clock)
+	if o.Secret, err = NewStored(StoredOptions{Value: secret}); err != nil {
+		t.Fatal(err)
+	}
+	g, x, alice := granted(t, o), exchanger(t, o), callerWith("alice", canary+"-of-alice")
+	for _, source := range []interface {
+		Current(context.Context, *Delegation) (Credential, error)
+	}{g, x} {
+		if c, err := source.Current(t.Context(), alice); err != nil || c.Reveal() != canary {
+			t.Fatalf("%v %v", c, err)
+		}
+	}
 	for name, v := range map[string]any{
+		"client credentials": g, "what they are": g.endpoint, "exchanger": x, "token options": o, "a token that was issued": issued{credential, clock.Now()},
+		"what is kept": *x.tokens.known[alice.key()], "everything that is kept": x.tokens.known, "granted": Granted{Token: func(context.Context, Principal) (Secret, error) { return secret, nil }},
 		"secret": secret, "credential": credential, "pointer to a secret": &secret, "pointer to a credential": &credential,
 		"hidden":     hidden{secret, credential, &secret, []Credential{credential}, map[string]Secret{"k": secret}},
 		"shown":      shown{secret, &credential, []Secret{secret}},

@@ -105,7 +105,7 @@ func (s *Sidecar) learnSecrets() error {
 func (s *Sidecar) secretFiles() []string {
 	files := append(s.brokerSecrets(), s.cfg.SealKeyFile)
 	for _, unused := range s.cfg.Unused {
-		files = append(files, unused.File)
+		files = append(files, unused.File, unused.ClientSecretFile)
 	}
 	if s.cfg.Auth != nil {
 		for _, i := range s.cfg.Auth.Introspection {

@@ -63,8 +63,8 @@ type Header struct{ Name, Value string }
 type Delegated interface{ Delegated() }
 
 // Exchange is everything that travels to an upstream. It is built from nothing
-// for each message: there is no field that could hold a client's credential,
-// so none can be passed through by mistake.
+// for each message: there is no field from which a client's credential could be
+// read, so none can be passed through by mistake.
 type Exchange struct {
 	Verb    Verb
 	Body    []byte   // the message; nil unless Verb is Send
