@@ -201,3 +201,50 @@ func TestTokenArgumentAgain(t *testing.T) {
 		t.Errorf("the carrier is node %d, was %d", again.carrier, c.carrier)
 	}
 }
+
+// Whatever else stands in the arguments: a call whose argument token is good reaches
+// the upstream without it and with everything else, or not at all.
+func FuzzTokenArgument(f *testing.F) {
+	for _, args := range []string{`{"x":1}`, `{}`, ` { "a" : [ {"token":"x"} ] , "b":1.0 } `, `{"Token":1}`, `{"t\u006fken":2}`, `{"x":"token-of-alice"}`, `{"":{}}`} {
+		f.Add(args, uint8(0))
+		f.Add(args, uint8(2))
+	}
+	f.Fuzz(func(t *testing.T, args string, at uint8) {
+		m, err := wire.Scan([]byte(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read","arguments":`+args+`}}`), wire.Limits{})
+		if err != nil {
+			return
+		}
+		object := m.At(m.Params, "arguments")
+		if object == wire.Absent || m.Nodes[object].Kind != '{' || m.Member(object, "token") != wire.Absent || len(m.Raw) > 1<<16 {
+			return
+		}
+		with, err := wire.Splice(m.Raw, planted(m, object, int(at)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := pipeWorld(t, func(o *Options) { o.Token = Property{Name: "token", Schema: []byte(`{}`)} })
+		defer w.pipe.Close()
+		k := w.handle(line(string(with)))
+		switch {
+		case k.answer.Outcome != Allowed && w.touched() != 0:
+			t.Errorf("refused and forwarded: %s", with)
+		case k.answer.Outcome != Allowed:
+		case canonical(w.calls[0].Body) != canonical(m.Raw):
+			t.Errorf("%s\nwas forwarded as %s", with, w.calls[0].Body)
+		case w.outcomes()[0].Subject != "alice":
+			t.Errorf("%+v", w.outcomes())
+		}
+	})
+}
+
+// planted puts the token in front of the member at, or behind all.
+func planted(m *wire.Message, object, at int) []wire.Patch {
+	const token = `"token":"token-of-alice"`
+	for i := range m.Children(object) {
+		if at--; at < 0 {
+			n := int(m.Nodes[i].NameStart)
+			return []wire.Patch{{Start: n, End: n, New: []byte(token + ",")}}
+		}
+	}
+	return m.Edit(object, nil, wire.Field{Name: "token", Value: []byte(`"token-of-alice"`)})
+}
