@@ -168,6 +168,7 @@ func TestInputRequests(t *testing.T) {
 		{"one of two not declared", elicitation + `,"r":{"method":"roots/list"}`, `"elicitation":{}`, false},
 		{"something else", `"x":{"method":"tools/call","params":{"name":"x"}}`, `"elicitation":{}`, false},
 		{"nothing", `"x":{}`, `"elicitation":{}`, false},
+		{"something else, of a client that offers the nameless", `"x":{"method":"tools/call","params":{"name":"x"}}`, `"":{}`, false},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
