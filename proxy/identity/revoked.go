@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/big"
 	"strings"
 	"sync"
@@ -51,7 +52,7 @@ type Revoked struct {
 
 	mu       sync.RWMutex
 	current  *revocations
-	previous *revocations // also in force, until current has been read twice
+	previous *revocations // also in force, until current has been read twice: all that was read since the last that was
 	read     time.Time    // when the list was last read and could be used
 	failure  string       // why it could not since; empty when it could
 }
@@ -115,6 +116,10 @@ func (r *Revoked) load() (*revocations, error) {
 // force until a text has been read twice: a file that is written in several steps is
 // short for a moment, and nobody may slip through that.
 func (r *Revoked) take(list *revocations, now time.Time) {
+	before := r.current
+	if list != nil && r.previous != nil {
+		before = union(r.previous, r.current) // without the lock, since it takes a while
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.failure != "" {
@@ -125,7 +130,7 @@ func (r *Revoked) take(list *revocations, now time.Time) {
 		r.previous = nil
 		return
 	}
-	r.previous, r.current = r.current, list
+	r.previous, r.current = before, list
 	r.opts.Log.Info("list of revoked tokens read", "file", r.opts.File, "entries", list.size())
 	if foreign := list.foreign(r.opts.Issuers); len(foreign) > 0 {
 		r.opts.Log.Warn("the list of revoked tokens names issuers that are not configured; these entries do nothing", "file", r.opts.File, "issuers", foreign)
@@ -185,6 +190,17 @@ type revocations struct {
 
 // claimOf is a claim with who makes it: two issuers may use the same one.
 type claimOf struct{ issuer, value string }
+
+// union takes back what either of two lists does.
+func union(a, b *revocations) *revocations {
+	both := &revocations{tokens: maps.Clone(a.tokens), ids: maps.Clone(a.ids), subjects: maps.Clone(a.subjects)}
+	maps.Copy(both.tokens, b.tokens)
+	maps.Copy(both.ids, b.ids)
+	for c, until := range b.subjects {
+		both.end(c, until)
+	}
+	return both
+}
 
 func (l *revocations) size() int { return len(l.tokens) + len(l.ids) + len(l.subjects) }
 
@@ -312,11 +328,17 @@ func (l *revocations) addSubject(text string) error {
 	if err != nil {
 		return fmt.Errorf("sub: %w", err)
 	}
+	l.end(c, until)
+	return nil
+}
+
+// end takes back the tokens of c up to until, unless an entry that takes back more
+// stands already.
+func (l *revocations) end(c claimOf, until time.Time) {
 	if old, listed := l.subjects[c]; listed && (old.IsZero() || !until.IsZero() && old.After(until)) {
-		return nil // an entry that takes back more stands already
+		return
 	}
 	l.subjects[c] = until
-	return nil
 }
 
 const beforeMark = "before="

@@ -158,7 +158,9 @@ func TestRevokedFileChanges(t *testing.T) {
 	}{
 		{one, true, false},
 		{both, true, true},
-		{"", true, true}, // cut short
+		{"", true, true},   // cut short
+		{"#", true, true},  // and written on, more than one look long
+		{"##", true, true}, //
 		{both, true, true},
 		{two, true, true},
 		{two, false, true},
