@@ -2,12 +2,16 @@ package broker
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"mcp-sidecar/proxy/identity"
 )
 
 // stopped checks that a step was refused on a page of ours: no code has left, the
@@ -406,6 +410,53 @@ func TestLoginKeyRotation(t *testing.T) {
 	r.browser().toConsent(r.request())
 	if r.login.keysRead != 2 {
 		t.Errorf("keys were read %d times", r.login.keysRead)
+	}
+}
+
+// A provider that hangs is asked once for all who wait, and not again for a moment.
+func TestLoginProviderHangs(t *testing.T) {
+	for name, ask := range map[string]func(*login) error{
+		"metadata": func(l *login) error { _, err := l.discover(t.Context()); return err },
+		"keys":     func(l *login) error { _, err := l.key(t.Context(), &jwt.Token{}); return err },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, hits := &clock{now: time.Now()}, atomic.Int32{}
+			asked, came := make(chan struct{}), make(chan struct{}, 16)
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				if hits.Add(1) == 1 {
+					close(asked)
+					<-came // somebody else wants it too
+					c.advance(5 * time.Second)
+				}
+				w.WriteHeader(http.StatusInternalServerError)
+			}))
+			defer server.Close()
+			fetch, err := identity.NewFetcher(identity.FetchOptions{URLs: []string{server.URL}, AllowLoopbackHTTP: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer fetch.Close()
+			l := newLogin(Login{Issuer: server.URL, Fetch: fetch}, "", func() time.Time {
+				now := c.Now()
+				if hits.Load() > 0 && len(came) < cap(came) {
+					came <- struct{}{}
+				}
+				return now
+			})
+			l.found.Keys = server.URL
+			failed := make(chan error, 2)
+			go func() { failed <- ask(l) }()
+			<-asked
+			go func() { failed <- ask(l) }()
+			if one, other := <-failed, <-failed; one == nil || other == nil || hits.Load() != 1 {
+				t.Errorf("asked %d times", hits.Load())
+			}
+			for range 3 {
+				if ask(l) == nil || hits.Load() != 2 {
+					t.Errorf("afterwards asked %d times", hits.Load())
+				}
+			}
+		})
 	}
 }
 

@@ -27,7 +27,8 @@ type login struct {
 	foundAt  time.Time
 	set      keyfunc.Keyfunc
 	setAt    time.Time
-	failedAt time.Time
+	failedAt time.Time // when the last attempt that failed began
+	gaveUpAt time.Time // and ended
 }
 
 // discovered is what counts of a provider's metadata (OpenID Connect Discovery,
@@ -91,19 +92,15 @@ func (l *login) finish(ctx context.Context, v url.Values, nonce, verifier string
 
 // discover returns the provider's metadata.
 func (l *login) discover(ctx context.Context) (discovered, error) {
+	came := l.now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := l.now()
 	if !l.foundAt.IsZero() && now.Before(l.foundAt.Add(discoveryLife)) {
 		return l.found, nil
 	}
-	if now.Before(l.failedAt.Add(failurePause)) {
-		return discovered{}, loginError("the provider could not be asked a moment ago")
-	}
-	// A request that ends early must not count as a failure of the provider's.
-	body, err := l.opts.Fetch.Get(context.WithoutCancel(ctx), strings.TrimSuffix(l.opts.Issuer, "/")+"/.well-known/openid-configuration", "application/json")
+	body, err := l.get(ctx, came, strings.TrimSuffix(l.opts.Issuer, "/")+"/.well-known/openid-configuration", "application/json")
 	if err != nil {
-		l.failedAt = now
 		return discovered{}, err
 	}
 	var d discovered
@@ -119,6 +116,22 @@ func (l *login) discover(ctx context.Context) (discovered, error) {
 	}
 	l.found, l.foundAt = d, now
 	return d, nil
+}
+
+// get asks the provider for somebody who came at came. After a failure nobody asks
+// for a moment, and whoever waited for the answer has it: a provider that hangs would
+// make a queue otherwise, one attempt long for each. l.mu is held.
+func (l *login) get(ctx context.Context, came time.Time, rawURL string, media ...string) ([]byte, error) {
+	now := l.now()
+	if now.Before(l.failedAt.Add(failurePause)) || came.Before(l.gaveUpAt) {
+		return nil, loginError("the provider could not be asked a moment ago")
+	}
+	// A request that ends early must not count as a failure of the provider's.
+	body, err := l.opts.Fetch.Get(context.WithoutCancel(ctx), rawURL, media...)
+	if err != nil {
+		l.failedAt, l.gaveUpAt = now, l.now()
+	}
+	return body, err
 }
 
 func (l *login) secure(raw string) bool {
@@ -182,11 +195,12 @@ func isSubject(s string) bool {
 // key returns the provider's key for t. One that is not there is looked for once
 // more, but not for every token that names some.
 func (l *login) key(ctx context.Context, t *jwt.Token) (any, error) {
+	came := l.now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := l.now()
 	if l.set == nil || !now.Before(l.setAt.Add(keySetLife)) {
-		if err := l.fetchKeys(ctx, now); err != nil {
+		if err := l.fetchKeys(ctx, came, now); err != nil {
 			return nil, err
 		}
 	}
@@ -194,14 +208,14 @@ func (l *login) key(ctx context.Context, t *jwt.Token) (any, error) {
 	if err == nil || now.Before(l.setAt.Add(keySetPause)) {
 		return k, err
 	}
-	if err := l.fetchKeys(ctx, now); err != nil {
+	if err := l.fetchKeys(ctx, came, now); err != nil {
 		return nil, err
 	}
 	return l.set.Keyfunc(t)
 }
 
-func (l *login) fetchKeys(ctx context.Context, now time.Time) error {
-	body, err := l.opts.Fetch.Get(context.WithoutCancel(ctx), l.found.Keys, "application/json", "application/jwk-set+json")
+func (l *login) fetchKeys(ctx context.Context, came, now time.Time) error {
+	body, err := l.get(ctx, came, l.found.Keys, "application/json", "application/jwk-set+json")
 	if err != nil {
 		return err
 	}
