@@ -285,12 +285,16 @@ type session struct {
 // principal is whose a third party's token is. All of it is bound to the token.
 type principal struct {
 	Login    string `json:"login"` // the login provider: after a change of it, equal subjects are other people
+	Prefix   string `json:"prefix,omitempty"`
 	Subject  string `json:"sub"`
 	Client   string `json:"client"`
 	Upstream string `json:"upstream"`
+	Provider string `json:"provider"` // the third party: another one must not be shown its tokens
 }
 
-func (p principal) binding() []string { return []string{p.Login, p.Subject, p.Client, p.Upstream} }
+func (p principal) binding() []string {
+	return []string{p.Login, p.Prefix, p.Subject, p.Client, p.Upstream, p.Provider}
+}
 
 // user names whose records share a bound.
 func (p principal) user() []string { return []string{p.Login, p.Subject} }
@@ -303,7 +307,8 @@ type grant struct {
 }
 
 func (b *Broker) principal(subject, client, upstream string) principal {
-	return principal{b.opts.Login.Issuer, subject, client, upstream}
+	p := b.opts.Upstreams[upstream].Provider
+	return principal{b.opts.Login.Issuer, b.opts.Login.SubjectPrefix, subject, client, upstream, p.TokenURL + " " + p.ClientID}
 }
 
 // ErrNoGrant says that the user has granted nothing, or no longer: the client has

@@ -62,6 +62,7 @@ type clients struct {
 	known    map[string]*Client
 	fetch    *identity.Fetcher // nil: ids that are URLs mean nothing
 	hosts    []string
+	open     bool // anybody may register
 	flights  singleflight.Group
 	rate     *limit
 	fetched  *shelf[fetched] // by id
@@ -75,7 +76,7 @@ type fetched struct {
 
 func newClients(o Options) (*clients, error) {
 	c := &clients{
-		known: map[string]*Client{}, fetch: o.Documents, hosts: o.Hosts, rate: newLimit(1, 20, o.Now),
+		known: map[string]*Client{}, fetch: o.Documents, hosts: o.Hosts, open: o.Register, rate: newLimit(1, 20, o.Now),
 		fetched: newShelf[fetched](maxDocuments, o.Now), register: newShelf[*Client](maxRegistered, o.Now),
 	}
 	for _, k := range o.Clients {
@@ -117,6 +118,16 @@ func (c *clients) find(ctx context.Context, id string) (*Client, error) {
 	f, _, _ := c.flights.Do(id, func() (any, error) { return c.document(ctx, id), nil })
 	got := f.(fetched)
 	return got.client, got.err
+}
+
+// dynamic begins the ids of clients that described themselves.
+const dynamic = "dyn-"
+
+// admits says whether the configuration still has room for a client called id.
+// Sessions outlive a restart; a client that the operator has removed must not come
+// back as one without a secret.
+func (c *clients) admits(id string) bool {
+	return c.known[id] != nil || c.open && strings.HasPrefix(id, dynamic) || c.fetch != nil && c.isDocument(id)
 }
 
 // isDocument says whether id may be the URL of a metadata document
@@ -198,7 +209,7 @@ func (d description) usable() bool {
 // registered remembers a client that described itself. Its id is new and random,
 // whatever it asks for.
 func (c *clients) registered(d description) (*Client, bool) {
-	client := &Client{ID: "dyn-" + rand.Text(), Name: shownName(d.Name), Redirects: d.Redirects}
+	client := &Client{ID: dynamic + rand.Text(), Name: shownName(d.Name), Redirects: d.Redirects}
 	return client, c.register.put(client.ID, client, registeredLife)
 }
 

@@ -82,9 +82,11 @@ type consent struct {
 	At time.Time `json:"at"`
 }
 
-// consentBinding is everything on the page: a change of any of it asks anew.
+// consentBinding is everything on the page but what the client and the user are
+// called: a change of any of it asks anew.
 func (b *Broker) consentBinding(f flow) []string {
-	return append([]string{b.opts.Login.Issuer, f.user.subject, f.client.ID, f.redirect, f.upstream}, f.scopes...)
+	p := b.opts.Upstreams[f.upstream].Provider
+	return append([]string{p.AuthorizeURL, strings.Join(p.Scopes, " "), b.opts.Login.Issuer, f.user.subject, f.client.ID, f.redirect, f.upstream}, f.scopes...)
 }
 
 // remembered says whether the user has agreed to exactly this before.

@@ -102,12 +102,25 @@ func TestConsentIsRemembered(t *testing.T) {
 		})
 	}
 	t.Run("upstream alone", func(t *testing.T) {
-		v := r.request()
+		v, was := r.request(), r.opts.Upstreams["mail"]
+		r.provider("mail", func(p *Provider) { *p = r.opts.Upstreams["docs"].Provider })
+		defer func() { r.opts.Upstreams["mail"] = was }()
 		v.Del("scope")
 		r.browser().toCode(v)
 		v.Set("resource", r.opts.Upstreams["mail"].Resource)
 		r.browser().toConsent(v)
 	})
+	for name, change := range map[string]func(*Provider){
+		"third party":               func(p *Provider) { p.AuthorizeURL = r.other.URL + "/authorize" },
+		"scopes of the third party": func(p *Provider) { p.Scopes = append(p.Scopes, "files.delete") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			was := r.opts.Upstreams["docs"]
+			defer func() { r.opts.Upstreams["docs"] = was }()
+			r.provider("docs", change)
+			r.browser().toConsent(r.request())
+		})
+	}
 	t.Run("user", func(t *testing.T) {
 		r.login.user = "bob"
 		r.browser().toConsent(r.request())

@@ -154,6 +154,13 @@ func (r *rig) options(issuer string) Options {
 	}
 }
 
+// provider changes the third party of an upstream.
+func (r *rig) provider(upstream string, change func(*Provider)) {
+	u := r.opts.Upstreams[upstream]
+	change(&u.Provider)
+	r.opts.Upstreams[upstream] = u
+}
+
 func (r *rig) record(e audit.Event) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()

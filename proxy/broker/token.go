@@ -52,7 +52,7 @@ func (b *Broker) authenticate(r *http.Request, v url.Values) (id, code string) {
 	if client == nil {
 		client = &Client{ID: id} // one that nobody vouches for has no secret
 	}
-	if id == "" || !client.authentic(secret) {
+	if !b.clients.admits(id) || !client.authentic(secret) {
 		return id, "invalid_client"
 	}
 	return id, ""
@@ -163,7 +163,7 @@ func (b *Broker) prolong(w http.ResponseWriter, id string, v url.Values) {
 		e.reason = "store"
 		b.refuseToken(w, e, "temporarily_unavailable")
 		return
-	case l.Client != id || l.Login != b.opts.Login.Issuer:
+	case l.principal != b.principal(l.Subject, id, l.Upstream):
 		e.reason = "refresh-token-of-another"
 	case subtle.ConstantTimeCompare(got[:], l.Refresh[:]) != 1:
 		b.revoke(s)

@@ -117,6 +117,12 @@ func TestRefreshDenied(t *testing.T) {
 			r.broker.vault.drop(kindGrant, r.broker.principal("alice", webClient, "docs").binding())
 		}, "invalid_grant", "grant-ended"},
 		{"another login provider", func(r *rig, _ url.Values) { r.broker.opts.Login.Issuer = "https://other.example" }, "invalid_grant", "refresh-token-of-another"},
+		{"users under another prefix", func(r *rig, _ url.Values) { r.broker.opts.Login.SubjectPrefix = "corp/" }, "invalid_grant", "refresh-token-of-another"},
+		{"another third party", func(r *rig, _ url.Values) {
+			r.provider("docs", func(p *Provider) { p.TokenURL = "https://other.example/token" })
+		}, "invalid_grant", "refresh-token-of-another"},
+		{"another client at the third party", func(r *rig, _ url.Values) { r.provider("docs", func(p *Provider) { p.ClientID = "other" }) }, "invalid_grant", "refresh-token-of-another"},
+		{"the server is gone", func(r *rig, _ url.Values) { delete(r.opts.Upstreams, "docs") }, "invalid_grant", "refresh-token-of-another"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			r := start(t)
@@ -139,6 +145,77 @@ func TestRefreshDenied(t *testing.T) {
 			t.Errorf("the session has lost scopes: %+v", b)
 		}
 	})
+}
+
+// A client that the operator has removed has no session any more, and shows that by
+// no secret less than before.
+func TestRefreshOfAClientThatIsGone(t *testing.T) {
+	const id = "https://example.com/app"
+	for name, row := range map[string]struct {
+		id     string
+		remove func(*Options)
+	}{
+		"registered by the operator": {webClient, func(o *Options) { o.Clients = o.Clients[1:] }},
+		"with a secret":              {secretive, func(o *Options) { o.Clients = o.Clients[:2] }},
+		"registered by anybody":      {"", func(o *Options) { o.Register = false }},
+		"documents of other hosts":   {id, func(o *Options) { o.Hosts = []string{"other.example"} }},
+		"no documents":               {id, func(o *Options) { o.Documents = nil }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := start(t)
+			r.docs.put("/app", `{"client_id":"`+id+`","redirect_uris":["`+webRedirect+`"]}`)
+			if row.id == "" {
+				c, _ := r.broker.clients.registered(description{Redirects: []string{webRedirect}})
+				row.id = c.ID
+			}
+			shown := func(v url.Values) url.Values {
+				if v.Set("client_id", row.id); row.id == secretive {
+					v.Set("client_secret", ownSecret)
+				}
+				return v
+			}
+			ask := r.request()
+			ask.Set("client_id", row.id)
+			a := r.token(shown(r.redemption(r.browser().toCode(ask))))
+			r.restart()
+			if a = r.token(shown(r.prolongation(a.Refresh))); a.status != 200 {
+				t.Fatalf("before: %+v", a)
+			}
+			row.remove(&r.opts)
+			r.restart()
+			v := shown(r.prolongation(a.Refresh))
+			v.Del("client_secret")
+			if a := r.token(v); a.status != 401 || a.Error != "invalid_client" || a.Access != "" || r.last() != "token denied client" {
+				t.Errorf("%+v %s", a, r.last())
+			}
+		})
+	}
+}
+
+// Tokens and grants are those of one configuration: a third party's token is shown to
+// no other, and equal names under another prefix are other people.
+func TestTokensUnderAnotherConfiguration(t *testing.T) {
+	for name, change := range map[string]func(*rig){
+		"another third party":    func(r *rig) { r.provider("docs", func(p *Provider) { p.TokenURL = r.other.URL + "/token" }) },
+		"another prefix":         func(r *rig) { r.broker.opts.Login.SubjectPrefix = "corp/" },
+		"another login provider": func(r *rig) { r.broker.opts.Login.Issuer = "https://other.example" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := start(t)
+			a := r.granted()
+			whose := identity.Principal{Issuer: r.server.URL, Subject: "alice", ClientID: webClient}
+			if s, err := r.broker.Token(t.Context(), whose, "docs"); err != nil || s.Empty() {
+				t.Fatal(err)
+			}
+			change(r)
+			if _, err := r.principalOf(a.Access); !errors.Is(err, identity.ErrInvalid) {
+				t.Errorf("our token: %v", err)
+			}
+			if s, err := r.broker.Token(t.Context(), whose, "docs"); !errors.Is(err, ErrNoGrant) || !s.Empty() {
+				t.Errorf("the third party's: %v", err)
+			}
+		})
+	}
 }
 
 // Requests with one refresh token at the same moment: one gets it, and the session
