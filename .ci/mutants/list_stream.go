@@ -50,7 +50,6 @@ var streamMutants = []mutant{
 	{name: "state: for integers that look alike", file: "proxy/pipeline/seal.go", old: "jsontext.CanonicalizeRawInts(false)", new: "jsontext.CanonicalizeRawInts(true)", pkgs: streamTests, run: "State"},
 	{name: "state: for any arguments", file: "proxy/pipeline/seal.go", old: "canonical(c.argumentsWithoutToken(), ", new: "canonical(nil, ", pkgs: streamTests, run: "State"},
 	{name: "state: for ever", file: "proxy/pipeline/seal.go", old: " || uint64(s.now().Unix()) > binary.BigEndian.Uint64(plain)", new: "", pkgs: streamTests, run: "State|Sealer"},
-	{name: "state: servers ask for anything", file: "proxy/pipeline/seal.go", old: "if !ok {\n\t\t\treturn upstreamFailed(\"input-request\", errors.New(", new: "if !ok && false {\n\t\t\treturn upstreamFailed(\"input-request\", errors.New(", pkgs: streamTests, run: "InputRequests"},
 	{name: "state: servers ask for what is not offered", file: "proxy/pipeline/seal.go", old: "at == wire.Absent || c.Msg.Nodes[at].Kind != '{' {", new: "at == wire.Absent && false {", pkgs: streamTests, run: "InputRequests"},
 	{name: "state: any key is long enough", file: "proxy/sidecar/build.go", old: "len(key) < shortestKey", new: "false", pkgs: streamTests, run: "SealKey"},
 
