@@ -140,7 +140,7 @@ var brokerMutants = []mutant{
 	brokerMutant("refresh tokens under another configuration", "token.go", "case l.principal != b.principal(l.Subject, id, l.Upstream):", "case l.Client != id:"),
 	brokerMutant("refresh tokens twice", "token.go", "l.Refresh[:]) != 1:", "l.Refresh[:]) > 1:"),
 	brokerMutant("replayed refresh tokens end nothing", "token.go", "b.revoke(s)\n\t\te.reason = \"refresh-token-replayed\"", "e.reason = \"refresh-token-replayed\""),
-	brokerMutant("refresh tokens at once", "token.go", "\tb.prolonging.Lock()\n\tdefer b.prolonging.Unlock()\n", ""),
+	brokerMutant("codes and refresh tokens at once", "token.go", "\tb.redeeming.Lock()\n\tdefer b.redeeming.Unlock()\n", ""),
 	brokerMutant("sessions for ever", "token.go", "case !b.opts.Now().Before(l.Opened.Add(sessionLife)):", "case false:"),
 	brokerMutant("sessions without a grant", "token.go", "case !b.vault.has(kindGrant, l.binding()):", "case false:"),
 	brokerMutant("more scopes than were granted", "token.go", "case !containsAll(l.Scopes, given):", "case false:"),

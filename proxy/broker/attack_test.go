@@ -803,6 +803,18 @@ func TestCodeReplay(t *testing.T) {
 	}
 }
 
+// A code that is shown by two at the same moment is one that was shown twice.
+func TestCodeRace(t *testing.T) {
+	r := start(t)
+	for round := range 20 {
+		statuses := r.atOnce(2, r.redemption(r.browser().toCode(r.request())))
+		if statuses[0] != http.StatusOK || statuses[1] != http.StatusBadRequest || len(r.files(kindSession))+len(r.files(kindGrant)) != 0 {
+			t.Fatalf("round %d: %v, %d sessions, %d grants", round, statuses, len(r.files(kindSession)), len(r.files(kindGrant)))
+		}
+		r.clock.advance(time.Second) // the rates
+	}
+}
+
 func (r *rig) prolongation(refresh string) url.Values {
 	return url.Values{"grant_type": {"refresh_token"}, "refresh_token": {refresh}, "client_id": {webClient}}
 }

@@ -128,8 +128,9 @@ type Broker struct {
 	refreshes singleflight.Group
 	shown     shown
 	limits    limits
-	// prolonging lets no two requests use up the same refresh token.
-	prolonging sync.Mutex
+	// redeeming lets no two requests use up the same code or refresh token: the
+	// second has to find what the first has made, to end it.
+	redeeming sync.Mutex
 
 	// What a step hands to the next. The kinds are apart, so that what was minted
 	// for one step means nothing to another.

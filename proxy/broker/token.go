@@ -26,6 +26,8 @@ func (b *Broker) token(w http.ResponseWriter, r *http.Request) {
 		b.refuseToken(w, event{step: "token", request: request{client: &Client{ID: id}}, reason: "client"}, code)
 		return
 	}
+	b.redeeming.Lock()
+	defer b.redeeming.Unlock()
 	switch v.Get("grant_type") {
 	case "authorization_code":
 		b.redeem(w, id, v)
@@ -148,8 +150,6 @@ func (b *Broker) revoke(s session) {
 // the other: the session ends.
 func (b *Broker) prolong(w http.ResponseWriter, id string, v url.Values) {
 	sid, secret, _ := strings.Cut(v.Get("refresh_token"), ".")
-	b.prolonging.Lock()
-	defer b.prolonging.Unlock()
 	var l lasting
 	err := b.vault.get(kindSession, []string{sid}, &l)
 	s := session{sid, l.principal}
