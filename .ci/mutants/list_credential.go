@@ -53,7 +53,7 @@ var credentialMutants = []mutant{
 	{name: "upstream tls: no certificate is shown", file: "proxy/sidecar/upstream_tls.go", old: "next.Certificates = []tls.Certificate{pair}", new: "_ = pair", pkgs: []string{"./proxy/sidecar"}, run: "Upstream"},
 	{name: "upstream tls: any host of the authority", file: "proxy/backend/http.go", old: "\tc.ServerName = host\n", new: "\tc.ServerName, c.InsecureSkipVerify = host, true\n", pkgs: []string{"./proxy/sidecar"}, run: "Upstream"},
 	{name: "upstream tls: old protocols", file: "proxy/sidecar/upstream_tls.go", old: "MinVersion: tls.VersionTLS12, Time", new: "MinVersion: tls.VersionTLS10, Time", pkgs: []string{"./proxy/sidecar"}, run: "Upstream"},
-	{name: "upstream tls: connections outlive the authority", file: "proxy/backend/http.go", old: "was != nil && was != now", new: "false", pkgs: []string{"./proxy/sidecar"}, run: "Upstream"},
+	{name: "upstream tls: connections outlive the authority", file: "proxy/backend/http.go", old: "was != nil && was != now", new: "was != now && false", pkgs: []string{"./proxy/sidecar"}, run: "Upstream"},
 
 	{name: "issued: an empty token", file: "proxy/identity/endpoint.go", old: "case g.AccessToken == \"\" || len(g.AccessToken) > maxToken ||", new: "case len(g.AccessToken) > maxToken ||", pkgs: []string{"./proxy/identity"}, run: "Hostile"},
 	{name: "issued: a token of any size", file: "proxy/identity/endpoint.go", old: "len(g.AccessToken) > maxToken || ", new: "", pkgs: []string{"./proxy/identity"}, run: "Hostile"},
