@@ -107,19 +107,24 @@ func entries(k listKind, n, size int) []string {
 func TestCacheScope(t *testing.T) {
 	kinds := append([]listKind{{method: "resources/read", member: "contents", id: "uri"}}, listKinds...)
 	for _, k := range kinds {
+		shared := func(*Options) {}
+		policy := func(o *Options) { o.PerCaller = true }
+		delegated := func(o *Options) { o.Delegated = map[string]bool{"docs": true} }
 		for _, row := range []struct {
 			name, scope, want string
-			perCaller         bool
+			set               func(*Options)
 		}{
-			{"public", `,"cacheScope":"public"`, `,"cacheScope":"public"`, false},
-			{"none", ``, ``, false},
-			{"something else", `,"cacheScope":"all"`, `,"cacheScope":"private"`, false},
-			{"public, of a policy", `,"cacheScope":"public"`, `,"cacheScope":"private"`, true},
-			{"none, of a policy", ``, `,"cacheScope":"private"`, true},
-			{"private, of a policy", `,"cacheScope":"private"`, `,"cacheScope":"private"`, true},
+			{"public", `,"cacheScope":"public"`, `,"cacheScope":"public"`, shared},
+			{"none", ``, ``, shared},
+			{"something else", `,"cacheScope":"all"`, `,"cacheScope":"private"`, shared},
+			{"public, of a policy", `,"cacheScope":"public"`, `,"cacheScope":"private"`, policy},
+			{"none, of a policy", ``, `,"cacheScope":"private"`, policy},
+			{"private, of a policy", `,"cacheScope":"private"`, `,"cacheScope":"private"`, policy},
+			{"public, of a caller's credential", `,"cacheScope":"public"`, `,"cacheScope":"private"`, delegated},
+			{"none, of a caller's credential", ``, `,"cacheScope":"private"`, delegated},
 		} {
 			t.Run(row.name+"/"+k.method, func(t *testing.T) {
-				p := inspector(t, func(o *Options) { o.PerCaller = row.perCaller })
+				p := inspector(t, row.set)
 				list := `{"` + k.member + `":[` + k.entry("x:a", "") + `]`
 				inspection{method: k.method, body: list + row.scope + "}", want: list + row.want + "}"}.run(t, p, "", Modern)
 				if row.scope == "" {

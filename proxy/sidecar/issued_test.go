@@ -381,18 +381,21 @@ func TestExchangeMerged(t *testing.T) {
 						}
 					}
 				}
-				other := map[string]string{"alice": "bob", "bob": "alice"}[who]
-				read := func(uri string) got {
-					a := request(rev, r.token(who), "1", "resources/read", `"uri":"`+uri+`"`)
-					if rev == modern {
-						a.header.Set("Mcp-Name", uri)
-					}
-					return r.do(a)
+			}
+			read := func(who, uri string) got {
+				a := request(rev, r.token(who), "1", "resources/read", `"uri":"`+uri+`"`)
+				if rev == modern {
+					a.header.Set("Mcp-Name", uri)
 				}
-				if g := read("x://" + who); !strings.Contains(string(g.body), "of "+who) {
+				return r.do(a)
+			}
+			for _, who := range []string{"alice", "bob"} {
+				if g := read(who, "x://"+who); !strings.Contains(string(g.body), "of "+who) {
 					t.Errorf("%s reads his own: %d %s", who, g.status, g.body)
 				}
-				if g := read("x://" + other); !strings.Contains(string(g.body), "-32602") {
+			}
+			for who, other := range map[string]string{"alice": "bob", "bob": "alice"} {
+				if g := read(who, "x://"+other); !strings.Contains(string(g.body), "-32602") {
 					t.Errorf("%s reads what is listed to %s: %d %s", who, other, g.status, g.body)
 				}
 			}
