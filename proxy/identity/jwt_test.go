@@ -151,6 +151,7 @@ func hostileTokens() []hostile {
 		{"header", "jku of the issuer", header(change{"jku": testIssuer + "/keys"}), ErrInvalid},
 		{"header", "x5u", header(change{"x5u": "https://evil.example/cert"}), ErrInvalid},
 		{"header", "jwk", hostile{token: testKey{"ec", "ES256", otherKey().private}.mint(change{"jwk": otherKey().jwk(nil)}, nil)}, ErrInvalid},
+		{"header", "jwk of the issuer's key, which signed", header(change{"jwk": ec.jwk(nil)}), ErrInvalid},
 		{"header", "x5c", header(change{"x5c": []string{"MIIB"}}), ErrInvalid},
 		{"header", "x5c that is null", raw(`{"alg":"ES256","kid":"ec","x5c":null}`, claims), ErrInvalid},
 		{"header", "crit", header(change{"crit": []string{"exp"}, "exp": 1}), ErrInvalid},

@@ -259,6 +259,9 @@ var tokenDenials = []category{
 		{name: "jku of the issuer", ask: crafted(func(r *rig) string { return r.signed(members{"jku": r.issuerURL + "/jwks"}, nil) }), refusal: badToken},
 		{name: "x5u", ask: heads(members{"x5u": "https://evil.example/cert"}, nil), refusal: badToken},
 		{name: "jwk", ask: crafted(selfSigned), refusal: badToken},
+		{name: "jwk of the issuer's key, which signed", ask: crafted(func(r *rig) string {
+			return r.signed(members{"jwk": json.RawMessage(publicKeys(r))}, nil)
+		}), refusal: badToken},
 		{name: "x5c", ask: heads(members{"x5c": []string{"MIIB"}}, nil), refusal: badToken},
 	}},
 	{name: "signed: extensions", setup: signing, warm: goodPasses, rows: []denial{
