@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -82,6 +83,23 @@ func TestDenied(t *testing.T) {
 		t.Errorf("%d categories, want at least 14", len(denials))
 	}
 	t.Logf("%d categories, %d rows", len(denials), total)
+}
+
+// At least twenty structurally different ways in which a caller's token is wrong
+// are refused: what is wrong makes a class, however many rows show it, and an issuer
+// that is down is nothing wrong with a token.
+func TestTwentyClassesOfTokens(t *testing.T) {
+	t.Parallel()
+	classes := map[string]bool{}
+	for _, c := range slices.Concat(tokenDenials, carrierDenials) {
+		if slices.ContainsFunc(c.rows, func(d denial) bool { return d.code == badToken.code }) && !strings.Contains(c.name, "issuer is down") {
+			classes[c.name] = true
+		}
+	}
+	if len(classes) < 20 {
+		t.Errorf("%d classes, want at least 20: %q", len(classes), slices.Sorted(maps.Keys(classes)))
+	}
+	t.Logf("%d classes", len(classes))
 }
 
 // denied sends d and checks everything that can be seen of its refusal.
