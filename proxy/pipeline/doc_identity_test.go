@@ -125,22 +125,11 @@ func (s someone) Authenticate(context.Context, identity.Secret) (identity.Princi
 // their value, constants by their name.
 func literals(t *testing.T, typ string) (all []map[string]string) {
 	t.Helper()
-	files, err := filepath.Glob("../*/*.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range slices.DeleteFunc(files, func(n string) bool { return strings.HasSuffix(n, "_test.go") }) {
-		file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
-		if err != nil {
-			t.Fatal(err)
+	each(t, func(n ast.Node) {
+		if l, ok := n.(*ast.CompositeLit); ok && lastName(l.Type) == typ {
+			all = append(all, fields(l))
 		}
-		ast.Inspect(file, func(n ast.Node) bool {
-			if l, ok := n.(*ast.CompositeLit); ok && lastName(l.Type) == typ {
-				all = append(all, fields(l))
-			}
-			return true
-		})
-	}
+	}, "../*/*.go")
 	if len(all) == 0 {
 		t.Fatalf("the code holds no %s: the test looks for the wrong thing", typ)
 	}
@@ -219,4 +208,90 @@ func shape(a *Answer) string {
 		return "result"
 	}
 	return fmt.Sprintf("%d · %d", a.Status, a.Code)
+}
+
+// docs/identity.md explains every warning and error that identity and broker log,
+// and whatever it quotes of the log and of refusals at the start is still said.
+func TestDocumentsExplainTheLog(t *testing.T) {
+	_, text, _ := strings.Cut(string(mustRead(t, "../../docs/identity.md")), "### At the start, and in the log\n")
+	start, log, found := strings.Cut(text, "\nAfterwards the log has")
+	if !found {
+		t.Fatal("the part about the log is gone: the test looks for the wrong thing")
+	}
+	lines := warnings(t, "../identity/*.go", "../broker/*.go")
+	if len(lines) == 0 {
+		t.Fatal("the code logs nothing: the test looks for the wrong thing")
+	}
+	for _, line := range lines {
+		if !strings.Contains(log, "| `"+line+"`") && !strings.Contains(log, ", `"+line+"`") {
+			t.Errorf("the log line %q is not documented", line)
+		}
+	}
+	var said []string
+	each(t, func(n ast.Node) { said = append(said, texts(n)...) }, "../*/*.go")
+	for _, row := range regexp.MustCompile("(?m)^\\| (`[^|]+`) \\|").FindAllStringSubmatch(start+log, -1) {
+		for _, quoted := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(row[1], -1) {
+			if !slices.ContainsFunc(said, func(s string) bool { return strings.Contains(s, quoted[1]) }) {
+				t.Errorf("%q is documented, and nobody says it", quoted[1])
+			}
+		}
+	}
+}
+
+// warnings are the texts of what the files log as a warning or an error.
+func warnings(t *testing.T, patterns ...string) (all []string) {
+	t.Helper()
+	each(t, func(n ast.Node) {
+		switch n := n.(type) {
+		case *ast.CallExpr:
+			name := lastName(n.Fun)
+			if name != "Warn" && name != "Error" || len(n.Args) == 0 {
+				return
+			}
+			if line := texts(n.Args[0]); line != nil {
+				all = append(all, line...)
+			} else if lastName(n.Args[0]) != "fails" { // of health, below
+				t.Errorf("a %s logs a text that is no literal", name)
+			}
+		case *ast.KeyValueExpr:
+			if lastName(n.Key) == "fails" {
+				all = append(all, texts(n.Value)...)
+			}
+		}
+	}, patterns...)
+	return all
+}
+
+// each calls look with every node of the code in the files.
+func each(t *testing.T, look func(ast.Node), patterns ...string) {
+	t.Helper()
+	for _, pattern := range patterns {
+		files, err := filepath.Glob(pattern)
+		if err != nil || len(files) == 0 {
+			t.Fatal(pattern, err)
+		}
+		for _, name := range files {
+			if strings.HasSuffix(name, "_test.go") {
+				continue
+			}
+			file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ast.Inspect(file, func(n ast.Node) bool { look(n); return true })
+		}
+	}
+}
+
+// texts is the text that n is, if it is one.
+func texts(n ast.Node) []string {
+	l, ok := n.(*ast.BasicLit)
+	if !ok || l.Kind != token.STRING {
+		return nil
+	}
+	text, err := strconv.Unquote(l.Value)
+	if err != nil {
+		return nil
+	}
+	return []string{text}
 }
