@@ -55,6 +55,8 @@ var credentialMutants = []mutant{
 	{name: "upstream tls: old protocols", file: "proxy/sidecar/upstream_tls.go", old: "MinVersion: tls.VersionTLS12, Time", new: "MinVersion: tls.VersionTLS10, Time", pkgs: []string{"./proxy/sidecar"}, run: "Upstream"},
 	{name: "upstream tls: connections outlive the authority", file: "proxy/backend/http.go", old: "was != nil && was != now", new: "was != now && false", pkgs: []string{"./proxy/sidecar"}, run: "Upstream"},
 
+	{name: "issued: for no resource", file: "proxy/sidecar/issued.go", old: "Resource: c.Resource, ", new: "", pkgs: []string{"./proxy/sidecar"}, run: "Issued"},
+	{name: "issued: assertions name no key", file: "proxy/sidecar/issued.go", old: ", KeyID: c.ClientKeyID,", new: ",", pkgs: []string{"./proxy/sidecar"}, run: "Assertion"},
 	{name: "issued: an empty token", file: "proxy/identity/endpoint.go", old: "case g.AccessToken == \"\" || len(g.AccessToken) > maxToken ||", new: "case len(g.AccessToken) > maxToken ||", pkgs: []string{"./proxy/identity"}, run: "Hostile"},
 	{name: "issued: a token of any size", file: "proxy/identity/endpoint.go", old: "len(g.AccessToken) > maxToken || ", new: "", pkgs: []string{"./proxy/identity"}, run: "Hostile"},
 	{name: "issued: any characters", file: "proxy/identity/endpoint.go", old: "return r <= ' ' || r >= 0x7f })", new: "return r == 0 })", pkgs: []string{"./proxy/identity"}, run: "Hostile"},

@@ -106,15 +106,76 @@ func TestClientCredentialsWithKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	der, _ := x509.MarshalPKCS8PrivateKey(key)
 	r := asClient(t, setup{
 		credential: strings.Replace(granting, "client_secret_file: client.secret", "client_key_file: client.pem", 1), inventory: demoInventory, upstream: text("done"),
-		files: map[string]string{"client.pem": string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))},
+		files: map[string]string{"client.pem": asPEM(key)},
 	})
 	r.issuer.AddClient(issuer.Client{ID: "sidecar", Key: key.Public(), Scopes: []string{"docs"}})
 	for _, rev := range bothRevisions {
 		if g := r.do(toolCall(rev, r.token("alice"), "1", "read_document", `{"id":1}`)); g.status != http.StatusOK || claimsOf(r.up.last().header).Subject != "sidecar" {
 			t.Errorf("%d %s\n%s", g.status, g.body, r.stderr)
+		}
+	}
+}
+
+// asPEM is key as the sidecar reads it.
+func asPEM(key *ecdsa.PrivateKey) string {
+	der, _ := x509.MarshalPKCS8PrivateKey(key)
+	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+}
+
+// An assertion names its key as the configuration does: a token endpoint that knows
+// several keys of a client finds it so.
+func TestAssertionNamesItsKey(t *testing.T) {
+	t.Parallel()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for kind, credential := range map[string]string{"client credentials": granting, "token exchange": exchanging} {
+		for said, id := range map[string]string{"": "", ", client_key_id: key-7": "key-7"} {
+			asked := make(chan string, 8)
+			other := newFakeUpstream(t, setup{upstream: func(w http.ResponseWriter, r *http.Request) {
+				_ = r.ParseForm()
+				asked <- r.PostForm.Get("client_assertion")
+				answerJSON(w, 200, `{"access_token":"issued-for-the-server","token_type":"Bearer","issued_token_type":"urn:ietf:params:oauth:token-type:access_token","expires_in":300}`)
+			}})
+			r := asClient(t, setup{
+				credential: strings.NewReplacer("$ISSUER", other.server.URL, "client_secret_file: client.secret", "client_key_file: client.pem"+said).Replace(credential),
+				inventory:  demoInventory, upstream: text("done"), files: map[string]string{"client.pem": asPEM(key)},
+			})
+			if g := r.do(toolCall(modern, r.token("alice"), "1", "read_document", `{"id":1}`)); g.status != http.StatusOK {
+				t.Fatalf("%s: %d %s\n%s", kind, g.status, g.body, r.stderr)
+			}
+			first, _, _ := strings.Cut(<-asked, ".")
+			raw, _ := base64.RawURLEncoding.DecodeString(first)
+			var header map[string]any
+			if err := json.Unmarshal(raw, &header); err != nil {
+				t.Fatalf("%s: %v: %q", kind, err, raw)
+			}
+			if kid, present := header["kid"].(string); kid != id || present != (id != "") {
+				t.Errorf("%s%s: the assertion's header is %s", kind, said, raw)
+			}
+		}
+	}
+}
+
+// A server may be named by its address (RFC 8707): the token says so.
+func TestIssuedForResource(t *testing.T) {
+	t.Parallel()
+	const resource = "https://docs.example/mcp"
+	for kind, credential := range map[string]string{"client credentials": granting, "token exchange": exchanging} {
+		for _, rev := range bothRevisions {
+			t.Run(kind+"/"+rev, func(t *testing.T) {
+				t.Parallel()
+				r := asClient(t, setup{credential: strings.Replace(credential, "audience: docs-api", `resource: "`+resource+`"`, 1), inventory: demoInventory, upstream: text("done")})
+				if g := r.do(toolCall(rev, r.token("alice"), "1", "read_document", `{"id":1}`)); g.status != http.StatusOK || !strings.Contains(string(g.body), "done") {
+					t.Errorf("%d %s\n%s", g.status, g.body, r.stderr)
+				}
+				if aud := string(claimsOf(r.up.last().header).Audience); aud != `"`+resource+`"` && aud != `["`+resource+`"]` {
+					t.Errorf("the server was shown a token for %s", aud)
+				}
+			})
 		}
 	}
 }
