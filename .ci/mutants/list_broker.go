@@ -161,6 +161,10 @@ var brokerMutants = []mutant{
 	brokerMutant("tokens that the upstream refuses", "provider.go", "return t.Access != refused && (", "return ("),
 	brokerMutant("tokens until their end", "provider.go", "now.Before(t.Expires.Add(-early))", "now.Before(t.Expires)"),
 	brokerMutant("tokens that were shown are forgotten", "provider.go", "s.all[name] = append(", "_ = append("),
+	brokerMutant("a third party that fails is asked for every call", "provider.go", "if !health.MayTry(b.opts.Now()) {", "if health.MayTry(b.opts.Now()); false {"),
+	brokerMutant("a third party that fails once is given up", "provider.go", "if !health.MayTry(b.opts.Now()) {", "if !health.MayTry(time.Time{}) {"),
+	brokerMutant("one refusal stops everybody's renewals", "provider.go", "\t\tif code != \"\" {\n\t\t\treturn errRefused", "\t\tif false {\n\t\t\treturn errRefused"),
+	brokerMutant("one grant's end stops everybody's renewals", "provider.go", "case !errors.Is(err, errInvalidGrant):\n\t\tfailure", "default:\n\t\tfailure"),
 	brokerMutant("grants that ended", "provider.go", "b.vault.drop(kindGrant, p.binding())\n\tb.opts.Log.Info", "b.opts.Log.Info"),
 
 	brokerMutant("framed pages", "page.go", "; frame-ancestors 'none'", ""),

@@ -74,7 +74,7 @@ var credentialMutants = []mutant{
 	{name: "issued: to the last moment", file: "proxy/identity/endpoint.go", old: "g.life() - expiryMargin", new: "g.life()", pkgs: []string{"./proxy/identity"}, run: "Life|Moment"},
 	{name: "issued: for a year", file: "proxy/identity/endpoint.go", old: "maxIssuedFor = time.Hour ", new: "maxIssuedFor = 9000 * time.Hour ", pkgs: []string{"./proxy/identity"}, run: "Life"},
 	{name: "issued: for ever where nothing is said", file: "proxy/identity/endpoint.go", old: "\t\treturn unsaidLife\n", new: "\t\treturn maxIssuedFor\n", pkgs: []string{"./proxy/identity"}, run: "Life"},
-	{name: "issued: an endpoint that fails is asked for each call", file: "proxy/identity/endpoint.go", old: "if !e.health.mayTry(begun) {", new: "if e.health.mayTry(begun); false {", pkgs: []string{"./proxy/identity"}, run: "FailsClosed"},
+	{name: "issued: an endpoint that fails is asked for each call", file: "proxy/identity/endpoint.go", old: "if !e.health.MayTry(begun) {", new: "if e.health.MayTry(begun); false {", pkgs: []string{"./proxy/identity"}, run: "FailsClosed"},
 	{name: "issued: a refusal takes everybody along", file: "proxy/identity/endpoint.go", old: "if !errors.Is(err, errRefused) {", new: "if true {", pkgs: []string{"./proxy/identity"}, run: "ExchangeRefused"},
 	{name: "issued: a client secret is read once", file: "proxy/identity/endpoint.go", old: "if g.Error == \"invalid_client\" && e.opts.Secret != nil {", new: "if false {", pkgs: []string{"./proxy/identity"}, run: "ClientSecret"},
 	{name: "issued: assertions without an end", file: "proxy/identity/assertion.go", old: ", ExpiresAt: jwt.NewNumericDate(now.Add(assertionLife)),", new: ",", pkgs: []string{"./proxy/identity"}, run: "Assertion"},

@@ -123,7 +123,7 @@ var identityMutants = []mutant{
 	{name: "introspection: strangers and known ones alike", file: "proxy/identity/introspection.go", old: "seen {\n\t\treturn func() {}, nil", new: "seen && false {\n\t\treturn func() {}, nil", pkgs: verifierTests},
 	{name: "introspection: any number of strangers at once", file: "proxy/identity/introspection.go", old: "slots:     make(chan struct{}, strangersAtOnce)", new: "slots:     make(chan struct{}, 1<<20)", pkgs: verifierTests},
 	{name: "introspection: places are not given back", file: "proxy/identity/introspection.go", old: "return func() { <-v.slots }, nil", new: "return func() {}, nil", pkgs: verifierTests},
-	{name: "introspection: everybody waits for an endpoint that fails", file: "proxy/identity/introspection.go", old: "if !v.health.mayTry(now) {", new: "if false {", pkgs: verifierTests},
+	{name: "introspection: everybody waits for an endpoint that fails", file: "proxy/identity/introspection.go", old: "if !v.health.MayTry(now) {", new: "if false {", pkgs: verifierTests},
 	{name: "introspection: failures do not count", file: "proxy/identity/introspection.go", old: "h.failing = true", new: "h.failing = false", pkgs: verifierTests},
 	{name: "introspection: a question that hangs puts off the next", file: "proxy/identity/introspection.go", old: "case err != nil && !h.failing:", new: "case err != nil:", pkgs: verifierTests},
 	{name: "introspection: answers are as fresh as they arrive", file: "proxy/identity/introspection.go", old: "until: asked.Add(positiveLife)", new: "until: now.Add(positiveLife)", pkgs: verifierTests},

@@ -126,6 +126,7 @@ type Broker struct {
 	keys      *keys
 	vault     *vault
 	refreshes singleflight.Group
+	healths   map[string]*identity.Health // of the third parties, by upstream
 	shown     shown
 	limits    limits
 	// redeeming lets no two requests use up the same code or refresh token: the
@@ -164,7 +165,7 @@ func New(o Options) (*Broker, error) {
 		return nil, err
 	}
 	b := &Broker{
-		opts: o, vault: v, keys: k, limits: newLimits(o.Now),
+		opts: o, vault: v, keys: k, limits: newLimits(o.Now), healths: healthsOf(o),
 		logins: newShelf[flow](maxFlows, o.Now), consents: newShelf[flow](maxFlows, o.Now), states: newShelf[flow](maxFlows, o.Now),
 		codes: newShelf[grant](maxCodes, o.Now), spent: newShelf[session](maxCodes, o.Now),
 	}
@@ -173,6 +174,16 @@ func New(o Options) (*Broker, error) {
 		return nil, err
 	}
 	return b, nil
+}
+
+func healthsOf(o Options) map[string]*identity.Health {
+	all := map[string]*identity.Health{}
+	for name := range o.Upstreams {
+		all[name] = identity.NewHealth(o.Log.With("upstream", name),
+			"a third party's token endpoint fails; calls whose grant is due are refused",
+			"a third party's token endpoint answers again")
+	}
+	return all
 }
 
 // Paths are what ServeHTTP answers.

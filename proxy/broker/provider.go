@@ -46,6 +46,7 @@ type tokenReply struct {
 
 var (
 	errTokenEndpoint = errors.New("the token endpoint cannot be used")
+	errRefused       = errors.New("the token endpoint refuses")
 	errInvalidGrant  = errors.New("the token endpoint says that the grant is not valid")
 )
 
@@ -85,11 +86,23 @@ func readTokenReply(reply identity.Reply) (tokenReply, error) {
 	case t.Error == "invalid_grant":
 		return tokenReply{}, errInvalidGrant
 	case reply.Status != http.StatusOK || t.Error != "": // some answer 200 with an error
-		return tokenReply{}, errTokenEndpoint
+		return tokenReply{}, failureOf(reply.Status, t.Error)
 	case !strings.EqualFold(t.Type, "Bearer"), !isHeaderValue(t.Access), len(t.Refresh) > maxToken:
 		return tokenReply{}, errTokenEndpoint
 	}
 	return t, nil
+}
+
+// failureOf tells an endpoint that refuses one request (RFC 6749 section 5.2) from
+// one that fails for everybody.
+func failureOf(status int, code string) error {
+	switch status {
+	case http.StatusOK, http.StatusBadRequest, http.StatusUnauthorized:
+		if code != "" {
+			return errRefused
+		}
+	}
+	return errTokenEndpoint
 }
 
 // isHeaderValue keeps out what would end a header early, or be none.
@@ -223,12 +236,11 @@ func (b *Broker) renew(ctx context.Context, p principal, refused string) (tokens
 	if t.Refresh == "" {
 		return tokens{}, b.ended(p)
 	}
-	next, err := b.exchange(ctx, p.Upstream, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {t.Refresh}})
+	next, err := b.refreshed(ctx, p.Upstream, t.Refresh)
 	switch {
 	case errors.Is(err, errInvalidGrant):
 		return tokens{}, b.ended(p)
 	case err != nil:
-		b.opts.Log.Warn("a third party's token was not renewed", "upstream", p.Upstream, "error", err)
 		return tokens{}, errors.Join(identity.ErrUnavailable, err)
 	}
 	if next.Refresh == "" {
@@ -239,6 +251,30 @@ func (b *Broker) renew(ctx context.Context, p principal, refused string) (tokens
 		return tokens{}, errors.Join(identity.ErrUnavailable, err)
 	}
 	return next, nil
+}
+
+var errJustFailed = errors.New("the token endpoint has just failed")
+
+// refreshed are the tokens for refresh. While the endpoint fails, few calls ask it
+// and all others are refused at once. Codes are exchanged apart from that: what a
+// user brings back must not stand for the endpoint's health.
+func (b *Broker) refreshed(ctx context.Context, upstream, refresh string) (tokens, error) {
+	health := b.healths[upstream]
+	if !health.MayTry(b.opts.Now()) {
+		return tokens{}, errJustFailed
+	}
+	next, err := b.exchange(ctx, upstream, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {refresh}})
+	var failure error
+	switch {
+	case errors.Is(err, errRefused):
+		b.opts.Log.Warn("a third party's token was not renewed", "upstream", upstream, "error", err)
+	case !errors.Is(err, errInvalidGrant):
+		failure = err
+	}
+	if say := health.Note(failure); say != nil {
+		say()
+	}
+	return next, err
 }
 
 func (b *Broker) keep(p principal, t tokens) error {

@@ -57,11 +57,11 @@ func (o TokenOptions) withDefaults() TokenOptions {
 type tokenEndpoint struct {
 	opts   TokenOptions
 	key    *followed[crypto.Signer] // nil where a secret proves who asks
-	health health
+	health *Health
 }
 
 func newTokenEndpoint(o TokenOptions) (*tokenEndpoint, error) {
-	e := &tokenEndpoint{opts: o, health: health{log: o.Log.With("endpoint", o.URL), fails: "a token endpoint fails; calls that need a new token are refused", answers: "a token endpoint answers again"}}
+	e := &tokenEndpoint{opts: o, health: NewHealth(o.Log.With("endpoint", o.URL), "a token endpoint fails; calls that need a new token are refused", "a token endpoint answers again")}
 	if o.KeyFile == "" {
 		return e, nil
 	}
@@ -115,7 +115,7 @@ func (s *seconds) UnmarshalJSON(b []byte) error {
 // refused may have been replaced a moment ago.
 func (e *tokenEndpoint) ask(ctx context.Context, form url.Values, types ...string) (issued, error) {
 	begun := e.opts.Now()
-	if !e.health.mayTry(begun) {
+	if !e.health.MayTry(begun) {
 		return issued{}, fmt.Errorf("%w: the token endpoint has just failed", ErrNoCredential)
 	}
 	shown, err := e.secret(ctx)
@@ -132,7 +132,7 @@ func (e *tokenEndpoint) ask(ctx context.Context, form url.Values, types ...strin
 	if !errors.Is(err, errRefused) {
 		failure = err
 	}
-	if say := e.health.note(failure); say != nil {
+	if say := e.health.Note(failure); say != nil {
 		say()
 	}
 	if err == nil {

@@ -57,7 +57,7 @@ type Introspector struct {
 
 	strangers *rate.Limiter
 	slots     chan struct{} // one for each question about a stranger
-	health    health
+	health    *Health
 }
 
 // NewIntrospector returns a verifier for the issuer that o describes.
@@ -72,11 +72,9 @@ func NewIntrospector(o IntrospectionOptions) *Introspector {
 		opts:      o,
 		strangers: rate.NewLimiter(strangersPerSecond, strangersBurst),
 		slots:     make(chan struct{}, strangersAtOnce),
-		health: health{
-			log:     o.Log.With("issuer", o.Issuer),
-			fails:   "an introspection endpoint fails; tokens are believed for 30 seconds after the last answer",
-			answers: "an introspection endpoint answers again",
-		},
+		health: NewHealth(o.Log.With("issuer", o.Issuer),
+			"an introspection endpoint fails; tokens are believed for 30 seconds after the last answer",
+			"an introspection endpoint answers again"),
 	}
 }
 
@@ -146,7 +144,7 @@ func (v *Introspector) ask(ctx context.Context, token Secret, d digest) (Princip
 		a, err = readAnswer(body)
 	}
 	now := v.opts.Now()
-	if change := v.health.note(err); change != nil {
+	if change := v.health.Note(err); change != nil {
 		change()
 	}
 	if err != nil {
@@ -168,7 +166,7 @@ func (v *Introspector) ask(ctx context.Context, token Secret, d digest) (Princip
 // the question.
 func (v *Introspector) admit(d digest) (release func(), err error) {
 	now := v.opts.Now()
-	if !v.health.mayTry(now) {
+	if !v.health.MayTry(now) {
 		return nil, errors.New("the introspection endpoint has just failed")
 	}
 	if _, _, seen := v.known.find(d, now); seen {
@@ -185,9 +183,9 @@ func (v *Introspector) admit(d digest) (release func(), err error) {
 	}
 }
 
-// health keeps callers from waiting for an endpoint that fails: one question
-// every two seconds finds out whether it still does.
-type health struct {
+// Health keeps callers from waiting for an endpoint that fails: one question
+// every two seconds finds out whether it still does. It is safe for concurrent use.
+type Health struct {
 	log            *slog.Logger
 	fails, answers string // what is logged when it begins to
 
@@ -196,7 +194,14 @@ type health struct {
 	tried   time.Time
 }
 
-func (h *health) mayTry(now time.Time) bool {
+// NewHealth returns the health of an endpoint that is thought to answer. Of its
+// changes log says fails or answers.
+func NewHealth(log *slog.Logger, fails, answers string) *Health {
+	return &Health{log: log, fails: fails, answers: answers}
+}
+
+// MayTry says whether the endpoint is asked now. Whoever asks it calls Note.
+func (h *Health) MayTry(now time.Time) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.failing && !passed(h.tried, now, retryEvery) {
@@ -206,9 +211,9 @@ func (h *health) mayTry(now time.Time) bool {
 	return true
 }
 
-// note takes the end of a question. It returns what to say about it, if anything:
+// Note takes the end of a question. It returns what to say about it, if anything:
 // only changes are logged, and without the lock, since a log can block.
-func (h *health) note(err error) (change func()) {
+func (h *Health) Note(err error) (change func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch {

@@ -1,0 +1,167 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"mcp-sidecar/proxy/identity"
+)
+
+// retryPause is how long a third party that fails is left alone.
+const retryPause = 2 * time.Second
+
+// due keeps a grant that has to be renewed for each of n users, and returns what
+// makes a call of user i.
+func (r *rig) due(n int) (call func(i int) error) {
+	r.t.Helper()
+	for i := range n {
+		t := tokens{Access: fmt.Sprint("third-access-due-", i), Refresh: fmt.Sprint("third-refresh-due-", i), Expires: r.clock.Now()}
+		if err := r.broker.keep(r.broker.principal(fmt.Sprint("user-", i), webClient, "docs"), t); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+	return func(i int) error {
+		_, err := r.broker.Token(context.Background(), identity.Principal{Issuer: r.server.URL, Subject: fmt.Sprint("user-", i), ClientID: webClient}, "docs")
+		return err
+	}
+}
+
+// A third party whose token endpoint fails is asked once for all calls, again after
+// two seconds, and used as soon as it answers.
+func TestThirdPartyFails(t *testing.T) {
+	for name, fail := range map[string]func(url.Values, map[string]any) int{
+		"down":           func(url.Values, map[string]any) int { return http.StatusInternalServerError },
+		"error and down": func(_ url.Values, m map[string]any) int { clear(m); m["error"] = "server_error"; return 503 },
+		"garbage":        func(_ url.Values, m map[string]any) int { m["access_token"] = 1; return 200 },
+		"no token":       func(_ url.Values, m map[string]any) int { clear(m); return 200 },
+		"other type":     func(_ url.Values, m map[string]any) int { m["token_type"] = "mac"; return 200 },
+		"no reason":      func(_ url.Values, m map[string]any) int { clear(m); return 400 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := start(t)
+			r.third.reply = fail
+			const users = 6
+			call := r.due(users)
+			refused := func(asked int) {
+				t.Helper()
+				for i := range users {
+					if err := call(i); !errors.Is(err, identity.ErrUnavailable) || errors.Is(err, ErrNoGrant) {
+						t.Errorf("user %d: %v", i, err)
+					}
+				}
+				if n := len(r.third.refreshed()); n != asked {
+					t.Errorf("asked %d times, want %d", n, asked)
+				}
+			}
+			refused(1)
+			r.clock.advance(retryPause - 1)
+			refused(1)
+			r.clock.advance(1)
+			refused(2)
+			r.third.mu.Lock()
+			r.third.reply = nil
+			r.third.mu.Unlock()
+			refused(2)
+			r.clock.advance(retryPause)
+			for i := range users {
+				if err := call(i); err != nil {
+					t.Errorf("after the repair, user %d: %v", i, err)
+				}
+			}
+			if n := len(r.third.refreshed()); n != 2+users {
+				t.Errorf("after the repair asked %d times", n)
+			}
+			if log := r.log.String(); strings.Count(log, "token endpoint fails") != 1 || strings.Count(log, "answers again") != 1 {
+				t.Errorf("log: %s", log)
+			}
+		})
+	}
+}
+
+// What a third party says about one grant is no failure for the others.
+func TestThirdPartyRefusesOne(t *testing.T) {
+	for name, row := range map[string]struct {
+		code   string
+		status int
+		want   error
+	}{
+		"refused":                 {"invalid_scope", http.StatusBadRequest, identity.ErrUnavailable},
+		"refused, unauthorized":   {"invalid_client", http.StatusUnauthorized, identity.ErrUnavailable},
+		"refused in an answer":    {"bad_refresh_token", http.StatusOK, identity.ErrUnavailable},
+		"the grant is over":       {"invalid_grant", http.StatusBadRequest, ErrNoGrant},
+		"over, said in an answer": {"invalid_grant", http.StatusOK, ErrNoGrant},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := start(t)
+			r.third.reply = func(v url.Values, m map[string]any) int {
+				if v.Get("refresh_token") != "third-refresh-due-0" {
+					return http.StatusOK
+				}
+				clear(m)
+				m["error"] = row.code
+				return row.status
+			}
+			call := r.due(2)
+			if err := call(0); !errors.Is(err, row.want) {
+				t.Error(err)
+			}
+			if err := call(1); err != nil {
+				t.Errorf("another user: %v", err)
+			}
+		})
+	}
+}
+
+// While one call waits for a third party that hangs and has failed before, the
+// others do not wait.
+func TestThirdPartyHangs(t *testing.T) {
+	asked, hang := make(chan struct{}, 4), make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		asked <- struct{}{}
+		if q.FormValue("refresh_token") != "third-refresh-due-0" {
+			<-hang
+		}
+		w.WriteHeader(http.StatusInternalServerError)
+	}))
+	defer server.Close()
+	fetch, err := identity.NewFetcher(identity.FetchOptions{URLs: []string{server.URL}, AllowLoopbackHTTP: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer fetch.Close()
+	r := start(t, func(o *Options) {
+		u := o.Upstreams["docs"]
+		u.Provider.TokenURL, u.Provider.Fetch = server.URL, fetch
+		o.Upstreams["docs"] = u
+	})
+	call := r.due(6)
+	if err := call(0); !errors.Is(err, identity.ErrUnavailable) {
+		t.Error(err)
+	}
+	<-asked
+	r.clock.advance(retryPause)
+	waiting := make(chan error)
+	go func() { waiting <- call(1) }()
+	<-asked
+	for i := 2; i < 6; i++ {
+		if err := call(i); !errors.Is(err, identity.ErrUnavailable) || !errors.Is(err, errJustFailed) {
+			t.Errorf("user %d: %v", i, err)
+		}
+	}
+	select {
+	case err := <-waiting:
+		t.Errorf("the question has ended: %v", err)
+	default:
+	}
+	close(hang)
+	if err := <-waiting; !errors.Is(err, identity.ErrUnavailable) || len(asked) != 0 {
+		t.Errorf("%v, and %d more questions", err, len(asked))
+	}
+}
