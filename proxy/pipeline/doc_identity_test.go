@@ -242,21 +242,21 @@ func TestDocumentsExplainTheLog(t *testing.T) {
 func warnings(t *testing.T, patterns ...string) (all []string) {
 	t.Helper()
 	each(t, func(n ast.Node) {
-		switch n := n.(type) {
-		case *ast.CallExpr:
-			name := lastName(n.Fun)
-			if name != "Warn" && name != "Error" || len(n.Args) == 0 {
-				return
-			}
-			if line := texts(n.Args[0]); line != nil {
-				all = append(all, line...)
-			} else if lastName(n.Args[0]) != "fails" { // of health, below
-				t.Errorf("a %s logs a text that is no literal", name)
-			}
-		case *ast.KeyValueExpr:
-			if lastName(n.Key) == "fails" {
-				all = append(all, texts(n.Value)...)
-			}
+		call, ok := n.(*ast.CallExpr)
+		if !ok || len(call.Args) == 0 {
+			return
+		}
+		line := call.Args[0]
+		switch name := lastName(call.Fun); {
+		case name == "NewHealth":
+			line = call.Args[1]
+		case name != "Warn" && name != "Error", lastName(line) == "fails": // NewHealth has been given it
+			return
+		}
+		if text := texts(line); text != nil {
+			all = append(all, text...)
+		} else {
+			t.Errorf("%s is given a text that is no literal", lastName(call.Fun))
 		}
 	}, patterns...)
 	return all
