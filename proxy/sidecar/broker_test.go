@@ -11,16 +11,20 @@ import (
 	"errors"
 	"html"
 	"io"
+	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/http/httputil"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -144,6 +148,11 @@ const desktopRedirect = "http://127.0.0.1:7777/callback"
 
 func startBrokered(t *testing.T, upstream http.HandlerFunc, change ...func(*config.Config)) *brokered {
 	t.Helper()
+	return startBrokeredWith(t, setup{upstream: upstream}, change...)
+}
+
+func startBrokeredWith(t *testing.T, s setup, change ...func(*config.Config)) *brokered {
+	t.Helper()
 	b := &brokered{}
 	// A proxy in front gives an address that is known before the sidecar listens.
 	front := httptest.NewServer(&httputil.ReverseProxy{Rewrite: func(q *httputil.ProxyRequest) {
@@ -155,7 +164,7 @@ func startBrokered(t *testing.T, upstream http.HandlerFunc, change ...func(*conf
 	b.public = front.URL
 	clock := &clock{now: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)}
 	b.party = newParty(t, clock.Now)
-	b.rig = start(t, setup{now: clock.Now, upstream: upstream, inventory: demoInventory, change: func(c *config.Config) {
+	s.now, s.inventory, s.change = clock.Now, demoInventory, func(c *config.Config) {
 		key := filepath.Join(filepath.Dir(c.Resolve("x")), "broker.key")
 		if err := os.WriteFile(key, []byte(strings.Repeat("k", 32)), 0o600); err != nil {
 			t.Fatal(err)
@@ -172,7 +181,8 @@ func startBrokered(t *testing.T, upstream http.HandlerFunc, change ...func(*conf
 		for _, f := range change {
 			f(c)
 		}
-	}})
+	}
+	b.rig = start(t, s)
 	b.clock = clock
 	return b
 }
@@ -438,6 +448,65 @@ func TestBrokerDenied(t *testing.T) {
 	}
 	if n := b.touched(); n != 0 {
 		t.Errorf("the server was reached %d times", n)
+	}
+}
+
+// inside is a resolver for which every name is this machine. It notes what it is
+// asked.
+type inside struct {
+	mu    sync.Mutex
+	asked []string
+}
+
+func (i *inside) LookupNetIP(_ context.Context, _, host string) ([]netip.Addr, error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.asked = append(i.asked, host)
+	return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
+}
+
+// A client chooses the URL that is its id, so what is behind it is fetched from
+// public addresses only, wherever its name leads.
+func TestBrokerFetchesNothingInside(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	var connections atomic.Int32
+	go func() {
+		for {
+			c, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			connections.Add(1)
+			_ = c.Close()
+		}
+	}()
+	_, port, _ := net.SplitHostPort(listener.Addr().String())
+	names := &inside{}
+	b := startBrokeredWith(t, setup{resolver: names}, func(c *config.Config) {
+		c.Broker.ClientHosts = []string{"*"}
+		c.DNS.Hosts = map[string][]netip.Addr{"mapped.example.com": {netip.MustParseAddr("127.0.0.1")}}
+	})
+	for _, host := range []string{"127.0.0.1:" + port, "localhost:" + port, "mapped.example.com:" + port, "resolved.example.com:" + port, "mapped.example.com", "resolved.example.com"} {
+		t.Run(host, func(t *testing.T) {
+			resp, err := b.http.Get(b.public + "/authorize?" + url.Values{"response_type": {"code"}, "client_id": {"https://" + host + "/app"}, "redirect_uri": {desktopRedirect}}.Encode())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if page := readAll(t, resp); resp.StatusCode != http.StatusBadRequest || !strings.Contains(page, "whose content cannot be used") {
+				t.Errorf("%d %s", resp.StatusCode, page)
+			}
+			if n := connections.Load(); n != 0 {
+				t.Errorf("%d connections reached this machine", n)
+			}
+		})
+	}
+	// Judged by its addresses, which the configuration and then the resolver know.
+	if want := []string{"resolved.example.com"}; !slices.Equal(names.asked, want) {
+		t.Errorf("the resolver was asked for %q, want %q", names.asked, want)
 	}
 }
 
