@@ -108,6 +108,8 @@ var brokerMutants = []mutant{
 	brokerMutant("ID tokens for several clients", "login.go", ", c.Authorized == \"\" && len(c.Audience) > 1:", ":"),
 	brokerMutant("a queue at a provider that hangs", "login.go", " || came.Before(l.gaveUpAt) {", " {"),
 	brokerMutant("a provider that fails is asked at once", "login.go", "now.Before(l.failedAt.Add(failurePause)) || ", ""),
+	brokerMutant("a provider that answers nonsense is asked at once", "login.go", "\tif err == nil {\n\t\terr = read(body)\n\t}\n", "\tif err == nil {\n\t\treturn read(body)\n\t}\n"),
+	brokerMutant("a provider that fails is given up", "login.go", "failurePause  = 2 * time.Second", "failurePause  = time.Hour"),
 	brokerMutant("any subject", "login.go", "case !isSubject(c.Subject):", "case false:"),
 	brokerMutant("keys for every token", "login.go", "if err == nil || now.Before(l.setAt.Add(keySetPause)) {", "if err == nil {"),
 

@@ -8,13 +8,14 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"mcp-sidecar/proxy/identity"
 )
 
-// retryPause is how long a third party that fails is left alone.
+// retryPause is how long a login provider or third party that fails is left alone.
 const retryPause = 2 * time.Second
 
 // due keeps a grant that has to be renewed for each of n users, and returns what
@@ -163,5 +164,78 @@ func TestThirdPartyHangs(t *testing.T) {
 	close(hang)
 	if err := <-waiting; !errors.Is(err, identity.ErrUnavailable) || len(asked) != 0 {
 		t.Errorf("%v, and %d more questions", err, len(asked))
+	}
+}
+
+// A login provider that answers, but nothing that can be used, is left alone like one
+// that does not answer; two seconds after it is repaired users log in.
+func TestLoginProviderAnswersNonsense(t *testing.T) {
+	const metadata, keys = "/.well-known/openid-configuration", "/jwks"
+	for name, row := range map[string]struct {
+		path   string
+		status int
+		body   string
+	}{
+		"metadata: down":               {metadata, http.StatusInternalServerError, "{}"},
+		"metadata: no JSON":            {metadata, http.StatusOK, "<html>"},
+		"metadata: another issuer":     {metadata, http.StatusOK, `{"issuer":"https://other.example"}`},
+		"metadata: a wrong type":       {metadata, http.StatusOK, `{"issuer":1}`},
+		"metadata: endpoints are none": {metadata, http.StatusOK, `{"issuer":"ISSUER","authorization_endpoint":"ISSUER/authorize","token_endpoint":"","jwks_uri":"ISSUER/jwks"}`},
+		"keys: down":                   {keys, http.StatusInternalServerError, "{}"},
+		"keys: no JSON":                {keys, http.StatusOK, "<html>"},
+		"keys: a wrong type":           {keys, http.StatusOK, `{"keys":1}`},
+		"keys: a key that is none":     {keys, http.StatusOK, `{"keys":[{"kty":"EC","crv":"P-256","x":"?","y":"?"}]}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := start(t)
+			var asked atomic.Int32
+			var repaired atomic.Bool
+			good := r.login.Config.Handler
+			r.login.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+				if q.URL.Path == row.path {
+					asked.Add(1)
+				}
+				if q.URL.Path != row.path || repaired.Load() {
+					good.ServeHTTP(w, q)
+					return
+				}
+				w.Header().Set("Content-Type", "application/json")
+				w.WriteHeader(row.status)
+				_, _ = w.Write([]byte(strings.ReplaceAll(row.body, "ISSUER", r.login.URL)))
+			})
+			login := func() bool {
+				b := r.browser()
+				p := b.get(r.authorizeURL(r.request()))
+				if strings.HasPrefix(p.to, r.login.URL) {
+					p = b.get(b.get(p.to).to)
+				}
+				return strings.HasPrefix(p.to, r.server.URL+consentPath)
+			}
+			refused := func(want int32) {
+				t.Helper()
+				for range 3 {
+					if login() {
+						t.Error("logged in")
+					}
+				}
+				if n := asked.Load(); n != want {
+					t.Errorf("asked %d times, want %d", n, want)
+				}
+			}
+			refused(1)
+			r.clock.advance(retryPause - 1)
+			refused(1)
+			r.clock.advance(1)
+			refused(2)
+			repaired.Store(true)
+			refused(2)
+			r.clock.advance(retryPause)
+			if !login() || asked.Load() != 3 {
+				t.Errorf("after the repair no login; asked %d times", asked.Load())
+			}
+			if n := r.third.touched(); n != 0 {
+				t.Errorf("the third party was reached %d times", n)
+			}
+		})
 	}
 }

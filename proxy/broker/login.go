@@ -99,10 +99,19 @@ func (l *login) discover(ctx context.Context) (discovered, error) {
 	if !l.foundAt.IsZero() && now.Before(l.foundAt.Add(discoveryLife)) {
 		return l.found, nil
 	}
-	body, err := l.get(ctx, came, strings.TrimSuffix(l.opts.Issuer, "/")+"/.well-known/openid-configuration", "application/json")
-	if err != nil {
+	var d discovered
+	read := func(body []byte) (err error) {
+		d, err = l.readMetadata(body)
+		return err
+	}
+	if err := l.get(ctx, came, read, strings.TrimSuffix(l.opts.Issuer, "/")+"/.well-known/openid-configuration", "application/json"); err != nil {
 		return discovered{}, err
 	}
+	l.found, l.foundAt = d, now
+	return d, nil
+}
+
+func (l *login) readMetadata(body []byte) (discovered, error) {
 	var d discovered
 	if err := json.Unmarshal(body, &d); err != nil {
 		return discovered{}, loginError("the provider's metadata is not the JSON it should be")
@@ -114,24 +123,27 @@ func (l *login) discover(ctx context.Context) (discovered, error) {
 	if !l.secure(d.Authorize) || !l.secure(d.Token) || !l.secure(d.Keys) {
 		return discovered{}, loginError("an endpoint in the provider's metadata is not https")
 	}
-	l.found, l.foundAt = d, now
 	return d, nil
 }
 
-// get asks the provider for somebody who came at came. After a failure nobody asks
-// for a moment, and whoever waited for the answer has it: a provider that hangs would
-// make a queue otherwise, one attempt long for each. l.mu is held.
-func (l *login) get(ctx context.Context, came time.Time, rawURL string, media ...string) ([]byte, error) {
+// get asks the provider for somebody who came at came, and has the answer read. After
+// a failure, which an answer that cannot be used is as well, nobody asks for a moment,
+// and whoever waited for the answer has it: a provider that hangs would make a queue
+// otherwise, one attempt long for each. l.mu is held.
+func (l *login) get(ctx context.Context, came time.Time, read func(body []byte) error, rawURL string, media ...string) error {
 	now := l.now()
 	if now.Before(l.failedAt.Add(failurePause)) || came.Before(l.gaveUpAt) {
-		return nil, loginError("the provider could not be asked a moment ago")
+		return loginError("the provider could not be asked a moment ago")
 	}
 	// A request that ends early must not count as a failure of the provider's.
 	body, err := l.opts.Fetch.Get(context.WithoutCancel(ctx), rawURL, media...)
+	if err == nil {
+		err = read(body)
+	}
 	if err != nil {
 		l.failedAt, l.gaveUpAt = now, l.now()
 	}
-	return body, err
+	return err
 }
 
 func (l *login) secure(raw string) bool {
@@ -215,16 +227,14 @@ func (l *login) key(ctx context.Context, t *jwt.Token) (any, error) {
 }
 
 func (l *login) fetchKeys(ctx context.Context, came, now time.Time) error {
-	body, err := l.get(ctx, came, l.found.Keys, "application/json", "application/jwk-set+json")
-	if err != nil {
-		return err
-	}
-	set, err := keyfunc.NewJWKSetJSON(body)
-	if err != nil {
-		return loginError("the provider's key set cannot be read")
-	}
-	l.set, l.setAt = set, now
-	return nil
+	return l.get(ctx, came, func(body []byte) error {
+		set, err := keyfunc.NewJWKSetJSON(body)
+		if err != nil {
+			return loginError("the provider's key set cannot be read")
+		}
+		l.set, l.setAt = set, now
+		return nil
+	}, l.found.Keys, "application/json", "application/jwk-set+json")
 }
 
 // mediaOf is the media type of a request's body, if there is exactly one.
