@@ -185,9 +185,10 @@ func TestIssuedForResource(t *testing.T) {
 func TestTokenEndpointDown(t *testing.T) {
 	t.Parallel()
 	for kind, credential := range map[string]string{"client credentials": granting, "token exchange": exchanging} {
-		for _, fault := range []issuer.Fault{issuer.Down, issuer.Failing, issuer.Garbage, issuer.Huge, issuer.Elsewhere} {
+		for _, fault := range []issuer.Fault{issuer.Down, issuer.Failing, issuer.Garbage, issuer.Huge, issuer.Elsewhere, issuer.Slow} {
 			t.Run(kind+"/"+string(fault), func(t *testing.T) {
 				t.Parallel()
+				patiently(t, fault)
 				r := asClient(t, setup{credential: credential})
 				r.issuer.Break(issuer.EndpointToken, fault)
 				for i, rev := range bothRevisions {

@@ -83,6 +83,14 @@ func (r *rig) settled(token string, want int) string {
 	return token
 }
 
+// patiently leaves out of short runs what waits for as long as a fetch may take.
+func patiently(t *testing.T, fault issuer.Fault) {
+	t.Helper()
+	if fault == issuer.Slow && testing.Short() {
+		t.Skip("waits five seconds and more")
+	}
+}
+
 // Whatever is wrong with an issuer: without keys nothing passes, and after the
 // repair the next call does, within five seconds.
 func TestFaultyIssuerOfKeys(t *testing.T) {
@@ -92,12 +100,13 @@ func TestFaultyIssuerOfKeys(t *testing.T) {
 		fault    issuer.Fault
 	}{
 		{issuer.EndpointKeys, issuer.Down}, {issuer.EndpointKeys, issuer.Failing}, {issuer.EndpointKeys, issuer.Garbage},
-		{issuer.EndpointKeys, issuer.Huge}, {issuer.EndpointKeys, issuer.Elsewhere},
+		{issuer.EndpointKeys, issuer.Huge}, {issuer.EndpointKeys, issuer.Elsewhere}, {issuer.EndpointKeys, issuer.Slow},
 		{issuer.EndpointMetadata, issuer.Down}, {issuer.EndpointMetadata, issuer.Failing}, {issuer.EndpointMetadata, issuer.Garbage},
 		{issuer.EndpointMetadata, issuer.Huge}, {issuer.EndpointMetadata, issuer.Elsewhere}, {issuer.EndpointMetadata, issuer.WrongIssuer},
 	} {
 		t.Run(fmt.Sprint(row.endpoint, " ", row.fault), func(t *testing.T) {
 			t.Parallel()
+			patiently(t, row.fault)
 			s := signing()
 			s.inventory, s.upstream = demoInventory, text("done")
 			s.prepare = func(r *rig) { r.issuer.Break(row.endpoint, row.fault) }
@@ -122,9 +131,10 @@ func TestFaultyIssuerOfKeys(t *testing.T) {
 // not say it again.
 func TestFaultyIntrospection(t *testing.T) {
 	t.Parallel()
-	for _, fault := range []issuer.Fault{issuer.Down, issuer.Failing, issuer.Garbage, issuer.Huge, issuer.Elsewhere} {
+	for _, fault := range []issuer.Fault{issuer.Down, issuer.Failing, issuer.Garbage, issuer.Huge, issuer.Elsewhere, issuer.Slow} {
 		t.Run(string(fault), func(t *testing.T) {
 			t.Parallel()
+			patiently(t, fault)
 			r := start(t, setup{inventory: demoInventory, upstream: text("done")})
 			token, other := r.token("alice"), r.token("bob")
 			r.expect("at first", token, 200)
