@@ -23,13 +23,15 @@ import (
 // user back with a code, and gives tokens for it to who knows the verifier.
 type fakeParty struct {
 	*httptest.Server
-	mu      sync.Mutex
-	codes   map[string]url.Values // the authorization request of each
-	visits  int                   // of users
-	asked   []url.Values          // at the token endpoint
-	secrets []string              // ever given out
-	answer  func(url.Values)      // changes what the user brings back
-	reply   func(url.Values, map[string]any) int
+	mu     sync.Mutex
+	codes  map[string]url.Values // the authorization request of each
+	visits int                   // of users
+	asked  []url.Values          // at the token endpoint
+	given  []string              // codes, ever
+	tokens []string              // ever given out
+	heard  lockedBuffer          // all that it was sent
+	answer func(url.Values)      // changes what the user brings back
+	reply  func(url.Values, map[string]any) int
 }
 
 func (p *fakeParty) authorize(w http.ResponseWriter, r *http.Request) {
@@ -39,7 +41,8 @@ func (p *fakeParty) authorize(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	code := rand.Text()
 	p.codes[code] = q
-	p.secrets = append(p.secrets, code)
+	p.given = append(p.given, code)
+	_, _ = p.heard.Write([]byte(r.URL.RawQuery + "\n"))
 	back := url.Values{"code": {code}, "state": {q.Get("state")}, "iss": {p.URL}}
 	if p.answer != nil {
 		p.answer(back)
@@ -54,6 +57,7 @@ func (p *fakeParty) token(w http.ResponseWriter, r *http.Request, make func(url.
 	defer p.mu.Unlock()
 	_ = r.ParseForm()
 	p.asked = append(p.asked, maps.Clone(r.PostForm))
+	_, _ = p.heard.Write([]byte(r.Header.Get("Authorization") + " " + r.PostForm.Encode() + "\n"))
 	id, secret, _ := r.BasicAuth()
 	if id == "" {
 		id, secret = r.PostForm.Get("client_id"), r.PostForm.Get("client_secret")
@@ -71,9 +75,9 @@ func (p *fakeParty) token(w http.ResponseWriter, r *http.Request, make func(url.
 	if p.reply != nil {
 		status = p.reply(r.PostForm, out)
 	}
-	for _, name := range []string{"access_token", "refresh_token"} {
+	for _, name := range []string{"access_token", "refresh_token", "id_token"} {
 		if s, ok := out[name].(string); ok {
-			p.secrets = append(p.secrets, s)
+			p.tokens = append(p.tokens, s)
 		}
 	}
 	w.WriteHeader(status)
@@ -118,7 +122,7 @@ func newFakeLogin(t testing.TB, now func() time.Time) *fakeLogin {
 	})
 	mux.HandleFunc("POST /token", func(w http.ResponseWriter, r *http.Request) {
 		l.token(w, r, func(q url.Values) map[string]any {
-			return map[string]any{"access_token": "login-access-" + rand.Text(), "token_type": "Bearer", "id_token": l.idToken(q)}
+			return map[string]any{"access_token": "login-" + rand.Text(), "token_type": "Bearer", "id_token": l.idToken(q)}
 		})
 	})
 	mux.HandleFunc("GET /jwks", func(w http.ResponseWriter, _ *http.Request) {
@@ -188,7 +192,7 @@ func newFakeThird(t testing.TB) *fakeThird {
 	mux.HandleFunc("GET /authorize", p.authorize)
 	mux.HandleFunc("POST /token", func(w http.ResponseWriter, r *http.Request) {
 		p.token(w, r, func(url.Values) map[string]any {
-			return map[string]any{"access_token": "third-access-" + rand.Text(), "refresh_token": "third-refresh-" + rand.Text(), "token_type": "bearer", "expires_in": p.life}
+			return map[string]any{"access_token": "access-" + rand.Text(), "refresh_token": "refresh-" + rand.Text(), "token_type": "bearer", "expires_in": p.life}
 		})
 	})
 	p.Server = httptest.NewServer(mux)

@@ -26,7 +26,7 @@ func TestFlow(t *testing.T) {
 		t.Errorf("principal %+v", p)
 	}
 	secret, err := r.broker.Token(t.Context(), p, "docs")
-	if err != nil || !strings.HasPrefix(secret.Reveal(), "third-access-") {
+	if err != nil || !strings.HasPrefix(secret.Reveal(), "access-") {
 		t.Errorf("third party's token %v: %v", secret.Reveal(), err)
 	}
 	if _, err := r.broker.Token(t.Context(), p, "mail"); !errors.Is(err, ErrNoGrant) {

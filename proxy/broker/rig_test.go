@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"fmt"
 	"html"
 	"io"
 	"log/slog"
@@ -18,6 +19,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -26,6 +28,7 @@ import (
 	"mcp-sidecar/guards/ssrf"
 	"mcp-sidecar/proxy/audit"
 	"mcp-sidecar/proxy/identity"
+	"mcp-sidecar/scenarios/canary"
 )
 
 // clock stands still until a test moves it.
@@ -90,7 +93,7 @@ const (
 	localClient = "local" // registered, answered on the user's machine
 	secretive   = "secretive"
 	webRedirect = "https://client.example/callback"
-	ownSecret   = "the-secret-of-the-client"
+	ownSecret   = "own7secret4of9a2client"
 )
 
 // start runs a broker until the test ends.
@@ -183,24 +186,60 @@ func (r *rig) last() string {
 	return strings.TrimSpace(e.Stage + " " + e.Outcome + " " + e.Reason)
 }
 
-// checkCanaries: what the providers gave reached no client and no browser but in
-// the address that carries it there, and nothing secret is in a log or record.
-func (r *rig) checkCanaries() {
+// parties are those that give the sidecar codes and tokens.
+func (r *rig) parties() map[string]*fakeParty {
+	return map[string]*fakeParty{"login provider": &r.login.fakeParty, "third party": &r.third.fakeParty, "other third party": &r.other.fakeParty}
+}
+
+// watch is for everything secret, by who gave it.
+func (r *rig) watch() *canary.Watch {
+	w := &canary.Watch{}
+	for name, p := range r.parties() {
+		p.mu.Lock()
+		for _, s := range p.given {
+			w.Add("code of the "+name, s)
+		}
+		for _, s := range p.tokens {
+			w.Add("token of the "+name, s)
+		}
+		p.mu.Unlock()
+	}
+	for _, s := range r.ours {
+		w.Add("ours", s)
+	}
+	w.Add("the client's secret", ownSecret)
+	w.Add("the sidecar's secret", "secret-at-sidecar")
+	return w
+}
+
+// leaks says where a piece of something secret is that may not be there.
+func (r *rig) leaks() (found []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var secrets []string
-	for _, p := range []*fakeParty{&r.login.fakeParty, &r.third.fakeParty, &r.other.fakeParty} {
-		secrets = append(secrets, p.secrets...)
-	}
-	for _, s := range secrets {
-		if strings.HasPrefix(s, "third-") && strings.Contains(r.seen.String(), s) {
-			r.t.Errorf("a client or browser saw the third party's token %s", s)
+	w := r.watch()
+	look := func(where, text string, may ...string) {
+		for _, f := range w.Search([]byte(text)) {
+			if !slices.Contains(may, f.Name) {
+				found = append(found, fmt.Sprintf("%s: a piece of %s, from byte %d on", where, f.Name, f.At))
+			}
 		}
 	}
-	for _, s := range append(append(secrets, r.ours...), ownSecret, "secret-at-sidecar") {
-		if strings.Contains(r.log.String(), s) || strings.Contains(r.written, s) {
-			r.t.Errorf("a log or record holds %s", s)
-		}
+	look("the log", r.log.String())
+	look("a record", r.written)
+	browsers := []string{"ours"}
+	for name, p := range r.parties() {
+		look("the "+name, p.heard.String(), "code of the "+name, "token of the "+name, "the sidecar's secret")
+		browsers = append(browsers, "code of the "+name) // in the address that carries it there
+	}
+	look("a client or browser", r.seen.String(), browsers...)
+	return found
+}
+
+// checkCanaries: what a provider gave reached no client, no browser and no other
+// provider, what we gave reached no provider, and neither is in a log or record.
+func (r *rig) checkCanaries() {
+	for _, leak := range r.leaks() {
+		r.t.Error(leak)
 	}
 }
 
