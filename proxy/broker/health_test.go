@@ -239,3 +239,85 @@ func TestLoginProviderAnswersNonsense(t *testing.T) {
 		})
 	}
 }
+
+// walk goes all the way with a right request and says how far it comes.
+func (r *rig) walk() string {
+	r.t.Helper()
+	b := r.browser()
+	p := b.get(r.authorizeURL(r.request()))
+	if !strings.HasPrefix(p.to, r.login.URL) {
+		return "authorize"
+	}
+	p = b.get(b.get(p.to).to)
+	if !strings.HasPrefix(p.to, r.server.URL+consentPath) {
+		return "login"
+	}
+	f := formOf(b.get(p.to).body)
+	f.Set("decision", "approve")
+	p = b.get(b.get(b.post(consentPath, f).to).to)
+	u, err := url.Parse(p.to)
+	if err != nil || u.Query().Get("code") == "" {
+		return "third party"
+	}
+	return "code"
+}
+
+// Answers of the providers are right but for their way or size: a redirect is not
+// followed, not even to the same host, and more than 1 MiB is not read.
+func TestProvidersRedirectOrFlood(t *testing.T) {
+	ways := map[string]func(http.ResponseWriter, *http.Request, http.Handler){
+		"as it is": func(w http.ResponseWriter, q *http.Request, good http.Handler) { good.ServeHTTP(w, q) },
+		"redirect": func(w http.ResponseWriter, q *http.Request, good http.Handler) {
+			if q.URL.RawQuery == "again" {
+				good.ServeHTTP(w, q)
+				return
+			}
+			http.Redirect(w, q, q.URL.Path+"?again", http.StatusTemporaryRedirect)
+		},
+		"huge": func(w http.ResponseWriter, q *http.Request, good http.Handler) {
+			kept := httptest.NewRecorder() // it reads the request, which must come before any answer
+			good.ServeHTTP(kept, q)
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(kept.Code)
+			_, _ = w.Write([]byte(strings.Repeat(" ", 1<<20) + kept.Body.String()))
+		},
+	}
+	for name, row := range map[string]struct {
+		party func(*rig) *fakeParty
+		path  string
+		stops string
+	}{
+		"login metadata":    {func(r *rig) *fakeParty { return &r.login.fakeParty }, "/.well-known/openid-configuration", "authorize"},
+		"login token":       {func(r *rig) *fakeParty { return &r.login.fakeParty }, "/token", "login"},
+		"login keys":        {func(r *rig) *fakeParty { return &r.login.fakeParty }, "/jwks", "login"},
+		"third party token": {func(r *rig) *fakeParty { return &r.third.fakeParty }, "/token", "third party"},
+	} {
+		for way, answer := range ways {
+			t.Run(name+"/"+way, func(t *testing.T) {
+				r := start(t)
+				p := row.party(r)
+				good, again := p.Config.Handler, atomic.Bool{}
+				p.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+					if q.URL.Path != row.path {
+						good.ServeHTTP(w, q)
+						return
+					}
+					if q.URL.RawQuery != "" {
+						again.Store(true)
+					}
+					answer(w, q, good)
+				})
+				want := row.stops
+				if way == "as it is" {
+					want = "code"
+				}
+				if got := r.walk(); got != want || again.Load() {
+					t.Errorf("came as far as %q, want %q; followed: %v", got, want, again.Load())
+				}
+				if want != "code" && len(r.files(kindGrant)) != 0 {
+					t.Error("a grant is kept")
+				}
+			})
+		}
+	}
+}
