@@ -13,7 +13,7 @@ var outputMutants = []mutant{
 	{name: "output: forged metadata elsewhere", file: "proxy/pipeline/inspect_output.go", old: "\to.disown()\n", new: "", pkgs: pipelineTests},
 	{name: "lists: hidden tools", file: "proxy/pipeline/lists.go", old: "\to.patches = append(o.patches, cuts...)\n", new: "\t_ = cuts\n", pkgs: pipelineTests},
 	{name: "lists: a public list stays public", file: "proxy/pipeline/lists.go", old: `mine || said != "public"`, new: `said != "public"`, pkgs: pipelineTests},
-	{name: "lists: injected arguments are published", file: "proxy/pipeline/lists.go", old: "slices.Contains(rule.InjectSubject, n) || ", new: "", pkgs: pipelineTests},
+	{name: "lists: injected arguments are published", file: "proxy/pipeline/lists.go", old: "slices.Contains(rule.InjectSubject, n) || ", new: "slices.Contains(rule.InjectSubject, n) && false || ", pkgs: pipelineTests},
 	{name: "lists: confirm is not advertised", file: "proxy/pipeline/lists.go", old: "{p.opts.Confirm, p.confirms(g, r), ", new: "{p.opts.Confirm, p.confirms(g, r) && false, ", pkgs: pipelineTests},
 	{name: "lists: schemas that cannot be added to are", file: "proxy/pipeline/lists.go", old: ", info.own[p.opts.Confirm.Name] || !info.plain},", new: ", false},", pkgs: pipelineTests},
 	{name: "output: errors", file: "proxy/pipeline/inspect_output.go", old: "\to.failure(o.m.Err)\n", new: "", pkgs: pipelineTests},
