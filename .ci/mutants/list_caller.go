@@ -29,7 +29,11 @@ var callerMutants = []mutant{
 	{name: "identity: revoked tokens pass for longer", file: "proxy/identity/introspection.go", old: "positiveLife   = 30 * time.Second", new: "positiveLife   = 31 * time.Second", pkgs: identityTests},
 	{name: "identity: one cache for all", file: "proxy/identity/introspection.go", old: "v.unknown.put(d,", new: "v.known.put(d,", pkgs: identityTests},
 	{name: "identity: caches without bounds", file: "proxy/identity/verdict.go", old: "\t\tif len(c.known) >= maxCached {", new: "\t\tif false {", pkgs: identityTests},
-	{name: "identity: a question for each caller", file: "proxy/identity/introspection.go", old: "v.flights.DoChan(string(d[:]), func()", new: "v.flights.DoChan(fmt.Sprint(d, time.Now(), new(int)), func()", pkgs: identityTests},
+	{name: "flights: a question ends with its first caller", file: "proxy/identity/flight.go", old: "ask(context.WithoutCancel(ctx))", new: "ask(ctx)", pkgs: identityTests, run: "Flights"},
+	{name: "flights: a panic ends the process", file: "proxy/identity/flight.go", old: "if p := recover(); p != nil {", new: "if p := any(nil); p != nil {", pkgs: identityTests, run: "FlightsPanic"},
+	{name: "flights: a panic says with what", file: "proxy/identity/flight.go", old: "panic of type %T", new: "panic of type %v", pkgs: identityTests, run: "FlightsPanic"},
+	{name: "flights: keys that panic end the process", file: "proxy/identity/keyring.go", old: "caught(func() (*keySet, error) { return r.fetch(ctx) })", new: "r.fetch(ctx)", pkgs: identityTests, run: "KeysPanic"},
+	{name: "identity: a question for each caller", file: "proxy/identity/introspection.go", old: "v.flights.Do(ctx, string(d[:]), func(", new: "v.flights.Do(ctx, fmt.Sprintf(\"%x %p\", d, new(int)), func(", pkgs: identityTests},
 	{name: "identity: an issuer that is down knows nothing", file: "proxy/identity/verifiers.go", old: "if errors.Is(result, ErrInvalid) || errors.Is(err, ErrUnavailable) {", new: "if errors.Is(result, ErrInvalid) {", pkgs: identityTests},
 
 	{name: "policy: denying rows do not count", file: "policy/policy.go", old: "case f.deny != 0:", new: "case false:", pkgs: policyTests},

@@ -34,8 +34,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/singleflight"
-
 	"mcp-sidecar/proxy/audit"
 	"mcp-sidecar/proxy/identity"
 )
@@ -125,7 +123,7 @@ type Broker struct {
 	clients   *clients
 	keys      *keys
 	vault     *vault
-	refreshes singleflight.Group
+	refreshes identity.Flights[tokens]
 	healths   map[string]*identity.Health // of the third parties, by upstream
 	shown     shown
 	limits    limits

@@ -163,15 +163,11 @@ func (b *Broker) show(ctx context.Context, p identity.Principal, upstream, refus
 
 // renewal is what renew returns, once for all who wait.
 func (b *Broker) renewal(ctx context.Context, p principal, refused string) (tokens, error) {
-	renewed := b.refreshes.DoChan(b.vault.name(kindGrant, p.binding()), func() (any, error) {
-		return b.renew(context.WithoutCancel(ctx), p, refused)
-	})
-	select {
-	case r := <-renewed:
-		return r.Val.(tokens), r.Err
-	case <-ctx.Done():
-		return tokens{}, errors.Join(identity.ErrUnavailable, ctx.Err())
+	t, err := b.refreshes.Do(ctx, b.vault.name(kindGrant, p.binding()), func(ctx context.Context) (tokens, error) { return b.renew(ctx, p, refused) })
+	if err != nil && ctx.Err() != nil {
+		err = errors.Join(identity.ErrUnavailable, err)
 	}
+	return t, err
 }
 
 func (t tokens) usable(now time.Time, refused string) bool {

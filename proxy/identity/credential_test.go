@@ -72,7 +72,7 @@ func TestNothingPrintsASecret(t *testing.T) {
 		}
 	}
 	for _, tokens := range []*issuedTokens{&g.tokens, &x.tokens} {
-		tokens.flights.Forget("") // whose lock its last flight may still be letting go
+		tokens.flights.group.Forget("") // whose lock its last flight may still be letting go
 	}
 	for name, v := range map[string]any{
 		"client credentials": g, "what they are": g.endpoint, "exchanger": x, "token options": o, "a token that was issued": issued{credential, clock.Now()},

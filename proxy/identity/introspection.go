@@ -13,7 +13,6 @@ import (
 	"unicode"
 
 	"github.com/go-json-experiment/json"
-	"golang.org/x/sync/singleflight"
 	"golang.org/x/time/rate"
 )
 
@@ -51,7 +50,7 @@ type IntrospectionOptions struct {
 // issuer are checked here as well.
 type Introspector struct {
 	opts    IntrospectionOptions
-	flights singleflight.Group
+	flights Flights[Principal]
 	known   verdicts
 	unknown verdicts // separate, so that random tokens evict nobody
 
@@ -112,23 +111,18 @@ func (v *Introspector) verify(ctx context.Context, token Secret, d digest) (Prin
 	if _, refused, _ := v.unknown.find(d, v.opts.Now()); refused {
 		return Principal{}, ErrInvalid
 	}
-	flight := v.flights.DoChan(string(d[:]), func() (any, error) {
-		// The question is shared by every caller with this token, so it must not
-		// die with the one who happened to ask first.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchTimeout)
+	p, err := v.flights.Do(ctx, string(d[:]), func(ctx context.Context) (Principal, error) {
+		ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 		defer cancel()
 		return v.ask(ctx, token, d)
 	})
-	select {
-	case r := <-flight:
-		if r.Err != nil {
-			return Principal{}, r.Err
-		}
-		p := r.Val.(Principal)
+	switch {
+	case err == nil:
 		return p, current(p, v.opts.Now())
-	case <-ctx.Done():
-		return Principal{}, fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
+	case ctx.Err() != nil:
+		return Principal{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
+	return Principal{}, err
 }
 
 func (v *Introspector) ask(ctx context.Context, token Secret, d digest) (Principal, error) {

@@ -4,8 +4,6 @@ import (
 	"context"
 	"sync"
 	"time"
-
-	"golang.org/x/sync/singleflight"
 )
 
 // Bounds of what is kept of tokens that were issued.
@@ -18,7 +16,7 @@ const (
 // Whoever needs the same at the same time waits for the same question.
 type issuedTokens struct {
 	now     func() time.Time
-	flights singleflight.Group
+	flights Flights[Credential]
 
 	mu    sync.Mutex
 	known map[digest]*holding
@@ -38,9 +36,8 @@ func (t *issuedTokens) get(ctx context.Context, key digest, owner string, ask fu
 	if c, err, ok := t.recall(key); ok {
 		return c, err
 	}
-	flight := t.flights.DoChan(string(key[:]), func() (any, error) {
-		// Others wait for this, so it must not die with whoever asked first.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchTimeout)
+	return t.flights.Do(ctx, string(key[:]), func(ctx context.Context) (Credential, error) {
+		ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 		defer cancel()
 		if c, err, ok := t.recall(key); ok {
 			return c, err // somebody's question ended between the caller's look and this one
@@ -50,12 +47,6 @@ func (t *issuedTokens) get(ctx context.Context, key digest, owner string, ask fu
 		t.keep(key, h)
 		return h.credential, h.err
 	})
-	select {
-	case r := <-flight:
-		return r.Val.(Credential), r.Err
-	case <-ctx.Done():
-		return Credential{}, ctx.Err()
-	}
 }
 
 // recall answers from what is at hand: a token that still holds, or that there has

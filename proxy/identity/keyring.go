@@ -160,7 +160,7 @@ func (r *keyring) start(now time.Time) {
 	r.busy.Go(func() {
 		ctx, cancel := context.WithTimeout(r.life, keysTimeout)
 		defer cancel()
-		set, err := r.fetch(ctx)
+		set, err := caught(func() (*keySet, error) { return r.fetch(ctx) })
 		r.mu.Lock()
 		turned, fresh := r.take(now, set, err)
 		r.flight = nil

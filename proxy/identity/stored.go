@@ -10,8 +10,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"golang.org/x/sync/singleflight"
 )
 
 // commandAgain is how soon a command is run again whose output was refused.
@@ -39,7 +37,7 @@ type StoredOptions struct {
 // use.
 type Stored struct {
 	opts  StoredOptions
-	runs  singleflight.Group
+	runs  Flights[struct{}]
 	mu    sync.Mutex
 	value Credential // the last that was accepted
 	read  time.Time  // when it was looked for last; a command: when it was run last
@@ -138,14 +136,8 @@ func (s *Stored) printed(ctx context.Context) (Credential, error) {
 	if ok {
 		return c, err
 	}
-	run := s.runs.DoChan("", func() (any, error) { return nil, s.run(context.WithoutCancel(ctx)) })
-	select {
-	case r := <-run:
-		if r.Err != nil {
-			return Credential{}, r.Err
-		}
-	case <-ctx.Done():
-		return Credential{}, ctx.Err()
+	if _, err := s.runs.Do(ctx, "", func(ctx context.Context) (struct{}, error) { return struct{}{}, s.run(ctx) }); err != nil {
+		return Credential{}, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
