@@ -41,7 +41,13 @@ func (r *report) document(args []string) string {
 		}
 	}
 	writeTable(&b, rows)
-	b.WriteString("\n```\n")
+	b.WriteString("\n")
+	rows = [][]string{{"Rules of the policy", "a decision", "× the smallest", "everybody asks in turn"}}
+	for _, c := range r.Rules.Costs {
+		rows = append(rows, []string{fmt.Sprint(c.Rules), fmt.Sprintf("%.0f ns", c.One), fmt.Sprintf("%.2f", c.Ratio), fmt.Sprintf("%.0f ns", c.All)})
+	}
+	writeTable(&b, rows)
+	b.WriteString("\nWhere thousands of users ask in turn, a large policy no longer fits the processor's caches; the number of steps is the same.\n\n```\n")
 	r.writeTotals(&b)
 	b.WriteString("```\n\nHostile texts of " + sizeText(hostileSize) + " against prose, CPU through the sidecar: ")
 	for i, h := range r.Hostile {

@@ -78,6 +78,7 @@ func (r *report) judgeGoals() []goal {
 	}
 	g := one("14", "CPU for the worst of hostile texts, 10 KB, against prose", "≤ 3 ×", atMost(3), hostile)
 	all = append(all, g, statelessGoal(all), r.abortGoal())
+	all = append(all, r.ruleGoals()...)
 	return all
 }
 

@@ -9,6 +9,7 @@ import (
 func goodReport() *report {
 	r := &report{
 		Answer: answerSSE, Added: map[string]float64{sidecarPath: 80, sessionPath: 80}, Session: counted{Sessions: 3}, Hostile: []ratio{{1, 1, 1}, {3, 2, 4}},
+		Rules:  ruleFigures{Costs: []ruleCost{{10, 100, 100, 1, 0}, {100_000, 200, 1000, 2, 0}}},
 		Memory: memoryFigures{Base: 25 << 20, Session: 4 << 10, ManyTools: 6 << 10, SecondWave: 1 << 10, Stream: 60 << 10, Floods: []flooded{{floodSSE, 32 << 20, "HTTP 502"}}},
 		Paths: []total{
 			{Path: floorPath, Calls: 100_000, Upstream: counted{Calls: 100_000}},
@@ -76,6 +77,9 @@ func TestGoals(t *testing.T) {
 		{"peak", func(r *report) { r.Paths[1].PeakMemory++ }, "13"},
 		{"flood", func(r *report) { r.Memory.Floods[0].Growth++ }, "13"},
 		{"hostile", func(r *report) { r.Hostile[1].Median += 0.01 }, "14"},
+		{"a decision grows with the rules", func(r *report) { r.Rules.Costs[1].Ratio += 0.01 }, "17"},
+		{"a slow decision", func(r *report) { r.Rules.Costs[1].All++ }, "17"},
+		{"a decision allocates", func(r *report) { r.Rules.Costs[0].Allocs = 0.001 }, "17"},
 		{"aborted", func(r *report) { r.Paths[2].Failed = 1 }, "16"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -103,7 +107,7 @@ func TestGoals(t *testing.T) {
 // TestGoalsUnknown: what was not measured is neither met nor missed.
 func TestGoalsUnknown(t *testing.T) {
 	r := goodReport()
-	r.Lines, r.Memory, r.Hostile, r.Added, r.Answer = nil, memoryFigures{}, nil, nil, answerJSON
+	r.Lines, r.Memory, r.Rules, r.Hostile, r.Added, r.Answer = nil, memoryFigures{}, ruleFigures{}, nil, nil, answerJSON
 	for _, g := range r.judgeGoals() {
 		measured := g.Number == "8" || g.Number == "13"
 		if (g.Met == metUnknown) == measured {
@@ -126,6 +130,7 @@ func TestDocument(t *testing.T) {
 		"| 2 | the same, 10 KB both ways | ≤ 2.5 × floor | 2.50 × | 2.50 × | yes |\n",
 		"| 13 | growth for an answer of 64 MB (sse), which is refused | ≤ 32 MB |  | 32.0 MB; HTTP 502 | yes |\n",
 		"| 1m | 8 | session |",
+		"| 100000 | 200 ns | 2.00 | 1000 ns |\n",
 		"words that secrets follow 3.00 ×",
 	} {
 		if !strings.Contains(text, want) {

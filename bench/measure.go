@@ -45,6 +45,7 @@ type bench struct {
 	audited int
 	session counted // what the opening and the end of one session asked of the upstream
 	memory  memoryFigures
+	rules   ruleFigures
 }
 
 // measure does everything that is to be reported, and tells talk how far it is.
@@ -74,6 +75,7 @@ func (b *bench) run(ctx context.Context) error {
 		do   func(context.Context) error
 	}{
 		{"one session", b.oneSession},
+		{"rules", b.measureRules},
 		{"warming up", b.warmUp},
 		{"rounds", b.rounds},
 		{"endurance", b.endure},

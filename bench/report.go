@@ -32,6 +32,7 @@ type report struct {
 	Hostile []ratio       `json:"hostile_x_prose"`
 	Session counted       `json:"one_session"` // upstream requests from its opening to its end
 	Memory  memoryFigures `json:"memory"`
+	Rules   ruleFigures   `json:"rules"`
 	// Audited is the number of outcome records of calls in the sidecar's audit file.
 	Audited int `json:"audit_records"`
 }
@@ -72,7 +73,7 @@ func newReport(b *bench, took time.Duration) *report {
 	r := &report{
 		Machine: machine(), Go: runtime.Version(), GOGC: os.Getenv("GOGC"), Answer: b.options.answer,
 		Calls: b.options.calls, Rounds: b.options.rounds, Seconds: int(took.Seconds()),
-		Added: map[string]float64{}, Session: b.session, Memory: b.memory, Audited: b.audited,
+		Added: map[string]float64{}, Session: b.session, Memory: b.memory, Rules: b.rules, Audited: b.audited,
 	}
 	for _, c := range b.cells {
 		for _, p := range b.lab.paths {
