@@ -47,6 +47,10 @@ type Event struct {
 	Scopes   []string `json:"scopes,omitempty"`
 	Roles    []string `json:"roles,omitempty"`
 
+	Object string   `json:"object,omitempty"`        // what the policy was asked about, redacted and cut: "document"
+	Action string   `json:"action,omitempty"`        // the act on it, redacted and cut: "delete"
+	Needed []string `json:"scopes_needed,omitempty"` // every scope that it takes, as configured
+
 	Redirect string `json:"redirect_host,omitempty"` // where a client of the broker is answered
 
 	Stage    string   `json:"stage"`
@@ -172,7 +176,7 @@ func (w *Writer) Record(e Event) error {
 
 func (w *Writer) encode(e Event) ([]byte, error) {
 	e.V = Version
-	for _, s := range []*string{&e.Name, &e.Method, &e.Error, &e.Subject, &e.ClientID, &e.Version, &e.Redirect} {
+	for _, s := range []*string{&e.Name, &e.Method, &e.Object, &e.Action, &e.Error, &e.Subject, &e.ClientID, &e.Version, &e.Redirect} {
 		*s = w.clean(*s)
 	}
 	line, err := json.Marshal(e)

@@ -54,6 +54,7 @@ func TestRecord(t *testing.T) {
 	e := Event{
 		Time: time.Date(2026, 11, 23, 12, 0, 0, 5000, time.UTC), ID: "id-1", Phase: PhaseOutcome, Direction: "client", Transport: "http", Upstream: "docs",
 		Kind: "request", Method: "tools/call", Name: "read_document", Issuer: "https://idp", Subject: "alice", ClientID: "cli", Scopes: []string{"a:b"}, Roles: []string{"role:admin"},
+		Object: "document", Action: "read", Needed: []string{"a:b"},
 		Stage: "execute", Outcome: "allowed", Findings: []string{"secret:redacted jwt"}, BytesIn: 7, Millis: 1.25,
 	}
 	if err := w.Record(e); err != nil {
@@ -64,7 +65,7 @@ func TestRecord(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := `{"v":1,"ts":"2026-11-23T12:00:00.000005Z","audit_id":"id-1","phase":"outcome","direction":"client","transport":"http","upstream":"docs",` +
-		`"kind":"request","mcp_method":"tools/call","mcp_name":"read_document","iss":"https://idp","sub":"alice","client_id":"cli","scopes":["a:b"],"roles":["role:admin"],` +
+		`"kind":"request","mcp_method":"tools/call","mcp_name":"read_document","iss":"https://idp","sub":"alice","client_id":"cli","scopes":["a:b"],"roles":["role:admin"],"object":"document","action":"read","scopes_needed":["a:b"],` +
 		`"stage":"execute","outcome":"allowed","findings":["secret:redacted jwt"],"bytes_in":7,"ms":1.25}` + "\n"
 	if string(text) != want {
 		t.Errorf("got\n%s\nwant\n%s", text, want)
@@ -81,7 +82,7 @@ func TestRecordIsClean(t *testing.T) {
 	redact := func(s string) string { return strings.ReplaceAll(s, "SECRET", "[x]") }
 	w, path := open(t, Options{Redact: redact})
 	long := strings.Repeat("a", 125) + "SECRET"
-	if err := w.Record(Event{Name: "tool SECRET", Method: "SECRET", Error: long, Subject: "SECRET", ClientID: "SECRET", Version: "SECRET", Redirect: "SECRET"}); err != nil {
+	if err := w.Record(Event{Name: "tool SECRET", Method: "SECRET", Error: long, Subject: "SECRET", ClientID: "SECRET", Version: "SECRET", Redirect: "SECRET", Object: "docs/SECRET", Action: "SECRET"}); err != nil {
 		t.Fatal(err)
 	}
 	e := lines(t, path)[0]

@@ -18,6 +18,8 @@ const (
 	ExitUsage   = 2 // the command line is wrong
 	ExitConfig  = 3 // the configuration is wrong
 	ExitDown    = 4 // something else is down, or not ready
+	ExitUnmet   = 5 // an expectation is not met
+	ExitDenied  = 6 // the verdict is deny
 	ExitInUse   = 7 // the address is taken
 
 	ExitNotExecutable = 126 // the wrapped command cannot be executed
@@ -90,7 +92,7 @@ With everything on:
   mcp-sidecar serve -c sidecar.yaml
 
 Exit codes: 0 ok, 1 runtime failure, 2 usage, 3 configuration invalid,
-4 not ready, 7 address in use, 126 and 127 wrapped command not executable or not
+4 not ready, 5 expectation failed, 6 denied, 7 address in use, 126 and 127 wrapped command not executable or not
 found, otherwise wrap returns the server's own.`,
 		SilenceUsage:      true,
 		SilenceErrors:     true,
@@ -101,6 +103,6 @@ found, otherwise wrap returns the server's own.`,
 	root.SetIn(io.In)
 	root.SetOut(io.Out)
 	root.SetErr(io.Err)
-	root.AddCommand(serveCommand(io), wrapCommand(io), validateCommand(io), schemaCommand(io), versionCommand(io), healthcheckCommand(io), tokenCommand(io))
+	root.AddCommand(serveCommand(io), wrapCommand(io), validateCommand(io), schemaCommand(io), versionCommand(io), healthcheckCommand(io), tokenCommand(io), policyCommand(io), checkCommand(io), explainCommand(io))
 	return root
 }

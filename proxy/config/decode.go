@@ -42,8 +42,13 @@ func (d *decoder) value(path string, n ast.Node, v reflect.Value) bool {
 		}
 		return ok
 	}
-	if u, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
-		return d.text(path, at, n, u)
+	switch target := v.Addr().Interface().(type) {
+	case *Arguments:
+		var ok bool
+		*target, ok = d.arguments(path, n)
+		return ok
+	case encoding.TextUnmarshaler:
+		return d.text(path, at, n, target)
 	}
 	switch v.Kind() {
 	case reflect.Struct:

@@ -64,7 +64,7 @@ func (m Moment) MarshalText() ([]byte, error) { return time.Time(m).MarshalText(
 // as the configuration. The error is Errors with every problem.
 func ParseStaticTokens(name string, text []byte) ([]StaticToken, error) {
 	var file StaticTokens
-	err := parseList(name, text, &file, func(k *checker) {
+	_, err := parseList(name, text, &file, func(k *checker) {
 		for i, t := range file.Tokens {
 			path := item("tokens", i)
 			t.check(k, path)
@@ -102,16 +102,17 @@ func (t StaticToken) check(k *checker, path string) {
 // configuration. The error is Errors with every problem.
 func ParseRoles(name string, text []byte) (map[string][]string, error) {
 	var roles map[string][]string
-	err := parseList(name, text, &roles, func(k *checker) { checkRoles(k, "", roles) })
+	_, err := parseList(name, text, &roles, func(k *checker) { checkRoles(k, "", roles) })
 	return roles, err
 }
 
-// parseList reads text into target, and checks it if it has the right shape.
-func parseList(name string, text []byte, target any, check func(*checker)) error {
+// parseList reads text into target, and checks it if it has the right shape. It
+// returns where everything stands.
+func parseList(name string, text []byte, target any, check func(*checker)) (*origin, error) {
 	o := newOrigin(name, string(text))
 	root, problems := parseYAML(o, text, "write {} where nothing is meant")
 	if len(problems) > 0 {
-		return problems.arrange()
+		return nil, problems.arrange()
 	}
 	o.places[""] = place{start(root), start(root)}
 	d := &decoder{origin: o}
@@ -124,7 +125,7 @@ func parseList(name string, text []byte, target any, check func(*checker)) error
 		d.problems = append(d.problems, o.locate(f))
 	}
 	if len(d.problems) > 0 {
-		return d.problems.arrange()
+		return nil, d.problems.arrange()
 	}
-	return nil
+	return o, nil
 }

@@ -16,6 +16,7 @@ func (p *Pipeline) record(c *Call, a *Answer) audit.Event {
 		Version: c.clean(c.Version), Kind: c.kindName(), Method: c.clean(c.Method), Name: c.clean(c.Target),
 		Issuer: c.Principal.Issuer, Subject: c.Principal.Subject, ClientID: c.Principal.ClientID,
 		Scopes: c.Principal.Scopes, Roles: c.roles,
+		Object: c.Entry.Permission.Object, Action: c.Entry.Permission.Action, Needed: c.Entry.Scopes,
 		Stage: c.Stage, Outcome: c.Outcome.String(), Code: a.Code, Rule: c.decision,
 		Findings: labels(c), Would: c.Would, Policy: p.opts.Policy.Revision(),
 		BytesIn: c.bytesIn, BytesOut: c.bytesOut + len(a.Body), Events: c.events, Dropped: c.dropped,

@@ -1,0 +1,32 @@
+package main
+
+var (
+	judgeTests = []string{"./proxy/sidecar"}
+	cliTests   = []string{"./proxy/cli"}
+)
+
+// toolMutants have the tools for people say yes where the sidecar says no, hide what a
+// change would open, or let what others wrote act on a terminal.
+var toolMutants = []mutant{
+	{name: "judge: everything is allowed", file: "proxy/sidecar/judge.go", old: "t.record.Outcome == pipeline.Allowed.String() && t.reached", new: "t.record.Outcome != \"\"", pkgs: judgeTests, run: "Judge"},
+	{name: "judge: tokens grant everything", file: "proxy/sidecar/judge.go", old: "	if q.AnyScopes {\n		e, _", new: "	if true {\n		e, _", pkgs: judgeTests, run: "Judge"},
+	{name: "judge: names that resolve inside", file: "proxy/sidecar/judge.go", old: "	s.opts.Resolver = t.resolver\n", new: "", pkgs: judgeTests, run: "Judge"},
+	{name: "judge: handles go unmentioned", file: "proxy/sidecar/judge.go", old: "range t.handles {\n		open", new: "range t.handles[:0] {\n		open", pkgs: judgeTests, run: "Judge"},
+	{name: "judge: names go unmentioned", file: "proxy/sidecar/judge.go", old: "range t.resolver.names() {", new: "range t.resolver.names()[:0] {", pkgs: judgeTests, run: "Judge"},
+	{name: "judge: arguments end the call", file: "proxy/sidecar/judge.go", old: "case args[0] != '{' || !json.Valid(args):", new: "case args[0] != '{':", pkgs: judgeTests, run: "Judge"},
+	{name: "check: a denial exits with 0", file: "proxy/cli/check.go", old: "	if !v.Allowed {\n		return exit(ExitDenied, nil)\n	}\n", new: "", pkgs: cliTests, run: "TestCheck"},
+	{name: "tools: texts reach a terminal as they are", file: "proxy/cli/page.go", old: "			args[i] = visible(a)\n", new: "			args[i] = a\n", pkgs: cliTests, run: "Harmless"},
+	{name: "tools: texts begin lines", file: "proxy/cli/page.go", old: "return strings.Join(strings.FieldsFunc(escaped(s), func(r rune) bool { return r == '\\n' }), `\\n`)", new: "return escaped(s)", pkgs: cliTests, run: "Harmless"},
+	{name: "tools: JSON reaches a terminal as it is", file: "proxy/cli/page.go", old: "io.WriteString(w, escaped(b.String()))", new: "io.WriteString(w, b.String())", pkgs: cliTests, run: "Harmless"},
+	{name: "remedies: what weakens is not marked", file: "proxy/cli/remedy.go", old: "to everybody whom another row allows it\", Weakens: true,", new: "to everybody whom another row allows it\",", pkgs: cliTests, run: "TestCheck|Remedies"},
+	{name: "remedies: rows beside a denying one", file: "proxy/cli/remedy.go", old: "	if e.Rule != \"\" {", new: "	if false {", pkgs: cliTests, run: "Remedies"},
+	{name: "remedies: roles that are denied too", file: "proxy/cli/remedy.go", old: " && engine.Decide(role, asked).Allowed {", new: " {", pkgs: cliTests, run: "Remedies"},
+	{name: "explain: roles of long ago count today", file: "proxy/cli/explain.go", old: " || d.Allowed != engine.Decide(\"user:\"+e.Subject, asked, e.Roles...).Allowed {", new: " {", pkgs: cliTests, run: "TestExplain"},
+	{name: "explain: the policy has not changed", file: "proxy/cli/explain.go", old: "if e.Policy != engine.Revision() && e.Policy != \"\" {", new: "if false {", pkgs: cliTests, run: "TestExplain"},
+	{name: "explain: an intent is an outcome", file: "proxy/cli/explain.go", old: "Unfinished: f.Outcome == nil,", new: "Unfinished: false,", pkgs: cliTests, run: "TestExplain"},
+	{name: "policy test: everything is as expected", file: "proxy/cli/policytest.go", old: "r.OK = len(r.Wrong) == 0", new: "r.OK = true", pkgs: cliTests, run: "PolicyTest"},
+	{name: "policy test: any rule will do", file: "proxy/cli/policytest.go", old: "if e.Rule != \"\" && !strings.Contains(r.Rule, e.Rule) {", new: "if false {", pkgs: cliTests, run: "PolicyTest"},
+	{name: "policy test: any reason will do", file: "proxy/cli/policytest.go", old: "if e.Reason != \"\" && e.Reason != r.Reason {", new: "if false {", pkgs: cliTests, run: "PolicyTest"},
+	{name: "policy test: a file may ask nothing", file: "proxy/config/expectations.go", old: "if len(file.Tests) == 0 {", new: "if false {", pkgs: cliTests, run: "PolicyTest"},
+	{name: "audit: objects are not redacted", file: "proxy/audit/audit.go", old: "&e.Object, &e.Action, ", new: "", pkgs: []string{"./proxy/audit"}},
+}
