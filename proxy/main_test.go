@@ -26,7 +26,7 @@ import (
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 {
 		switch os.Args[1] {
-		case "wrap", "serve", "check", "explain", "policy", "init":
+		case "wrap", "serve", "check", "explain", "policy", "init", "validate":
 			main()
 		case "a-server":
 			os.Exit(aServer(os.Args[2:]))

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -94,5 +95,56 @@ func TestExplainWhatWasRefused(t *testing.T) {
 	}
 	if code, out, _ := tool(t, "explain", "-c", file, id); code != 0 || !strings.Contains(out, "the policy has changed since") || !strings.Contains(out, "role today    allow") {
 		t.Errorf("%d %s", code, out)
+	}
+}
+
+// init writes what validate takes and what holds its own expectations, for the document
+// server over both transports and for a server made with the official SDK.
+func TestInitDocserver(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	docserver := filepath.Join(dir, "docserver")
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", docserver, "../upstream").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	overHTTP := exec.CommandContext(t.Context(), docserver, "--exec", "argv", "--listen", "127.0.0.1:0")
+	stdout, err := overHTTP.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := overHTTP.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = overHTTP.Process.Kill(); _ = overHTTP.Wait() })
+	first, err := bufio.NewReader(stdout).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	url := strings.TrimSpace(first[strings.Index(first, "http://"):])
+	for name, row := range map[string]struct {
+		args []string
+		says []string
+	}{
+		"http":  {[]string{"--upstream", url}, []string{"read      read_document", "write     create_document", "delete    delete_document"}},
+		"stdio": {[]string{"--", docserver, "--stdio", "--exec", "argv"}, []string{"read      read_document", "write     create_document", "delete    delete_document"}},
+		"sdk":   {server("noise"), []string{"read      echo", "read      hang"}},
+	} {
+		to := filepath.Join(dir, name)
+		code, out, stderr := tool(t, append([]string{"init", "--name", "docs", "-o", to}, row.args...)...)
+		if code != 0 || strings.Contains(out+stderr, "\x00") {
+			t.Errorf("%s: %d %q %q", name, code, out, stderr)
+		}
+		for _, line := range row.says {
+			if !strings.Contains(out, line) {
+				t.Errorf("%s: %q is missing in\n%s", name, line, out)
+			}
+		}
+		file := filepath.Join(to, "sidecar.yaml")
+		if code, out, stderr := tool(t, "validate", file); code != 0 {
+			t.Errorf("%s: %d %s %s", name, code, out, stderr)
+		}
+		if code, out, stderr := tool(t, "policy", "test", "-c", file, filepath.Join(to, "policy.test.yaml")); code != 0 {
+			t.Errorf("%s: %d %s %s", name, code, out, stderr)
+		}
 	}
 }
