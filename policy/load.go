@@ -106,6 +106,8 @@ func Load(r io.Reader, name string, extra map[string][]string) (*Engine, error) 
 type loader struct {
 	rows     map[string][][]string // by row type, in order, without repetitions
 	seen     map[string]string     // row → where it stands first
+	keeps    bool                  // rows are wanted as they stand
+	kept     []Row                 // then, in order
 	full     bool                  // MaxRows is exceeded, the rest is not read
 	problems Problems
 }
@@ -177,6 +179,9 @@ func (l *loader) keep(r row, name string, line int) {
 	}
 	l.seen[key] = place(name, line)
 	l.rows[r.kind] = append(l.rows[r.kind], r.cols)
+	if l.keeps {
+		l.kept = append(l.kept, Row{Fields: append([]string{r.kind}, r.cols...), Line: line})
+	}
 }
 
 func (l *loader) fail(name string, line int, text string) {
