@@ -14,12 +14,6 @@ func (e *Engine) Subjects() []string {
 	return slices.Sorted(maps.Keys(e.subjects))
 }
 
-// Row is one row of a policy as its source has it, for people to read.
-type Row struct {
-	Fields []string // the first is the type: p, g or g2
-	Line   int      // from 1; 0 where the source has no lines
-}
-
 // ParseRows reads rows as [Load] does, in the order of the source, rows that say the
 // same left out and effects filled in. The error is [Problems].
 func ParseRows(name string, src []byte) ([]Row, error) {

@@ -36,8 +36,8 @@ part of it: ask check about a call.
   mcp-sidecar policy matrix -c sidecar.yaml --tools --actor carol
   mcp-sidecar policy matrix -c sidecar.yaml --json`,
 		Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			p, err := policyOf(f.file)
+		RunE: func(c *cobra.Command, _ []string) error {
+			p, err := policyOf(c.Context(), f.file)
 			if err != nil {
 				return err
 			}
@@ -93,15 +93,18 @@ func newMatrix(p *policyInForce, f matrixFlags) matrix {
 		row := mxRow{Subject: s, Roles: some(p.engine.Roles(s)), Cells: []cell{}}
 		for _, c := range m.Columns {
 			d := p.engine.Decide(s, policy.Permission{Object: c.Object, Action: c.Action})
-			verdict := "REJECTED"
-			if d.Allowed {
-				verdict = "ALLOWED"
-			}
-			row.Cells = append(row.Cells, cell{verdict, d.Rule})
+			row.Cells = append(row.Cells, cell{verdictOf(d), d.Rule})
 		}
 		m.Rows = append(m.Rows, row)
 	}
 	return m
+}
+
+func verdictOf(d policy.Decision) string {
+	if d.Allowed {
+		return "ALLOWED"
+	}
+	return "REJECTED"
 }
 
 // anybodyElse is a user whom no row names: rows cannot hold a blank.

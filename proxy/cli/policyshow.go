@@ -1,9 +1,9 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 
@@ -20,6 +20,7 @@ const rolesKey = "auth.roles"
 // policyInForce is the policy of a configuration, as rows and as decisions.
 type policyInForce struct {
 	source string // a file, or what stands in for one
+	stored string // revision of the rows alone, by which apply goes
 	rows   []policy.Row
 	given  []policy.Row // from the configuration
 	engine *policy.Engine
@@ -28,7 +29,7 @@ type policyInForce struct {
 }
 
 // policyOf reads the policy of a configuration file.
-func policyOf(file string) (*policyInForce, error) {
+func policyOf(ctx context.Context, file string) (*policyInForce, error) {
 	cfg, err := offlineConfig(file)
 	if err != nil {
 		return nil, err
@@ -41,7 +42,7 @@ func policyOf(file string) (*policyInForce, error) {
 	f := &policyInForce{cfg: cfg, engine: j.Policy()}
 	switch {
 	case cfg.Policy != nil:
-		err = f.readRows()
+		err = f.readRows(ctx)
 	case cfg.Preset == config.PresetStrict:
 		f.source, f.about = "none", "strict without a policy denies everything"
 	default:
@@ -53,15 +54,24 @@ func policyOf(file string) (*policyInForce, error) {
 	return f, err
 }
 
-func (f *policyInForce) readRows() error {
-	f.source = f.cfg.Resolve(f.cfg.Policy.File)
-	text, err := os.ReadFile(f.source)
-	if err == nil {
-		f.rows, err = policy.ParseRows(f.source, text)
-	}
+func (f *policyInForce) readRows(ctx context.Context) error {
+	store, err := openStore(f.cfg)
 	if err != nil {
-		return exit(ExitConfig, err)
+		return err
 	}
+	defer func() { _ = store.Close() }()
+	f.source = store.Name()
+	rows, err := store.Rows(ctx)
+	if err != nil {
+		return exit(storeCode(err), err)
+	}
+	f.rows, f.stored = rows.Rows, rows.Revision
+	f.addGiven()
+	return nil
+}
+
+// addGiven adds the roles that the configuration gives.
+func (f *policyInForce) addGiven() {
 	if auth := f.cfg.Auth; auth != nil {
 		for _, user := range slices.Sorted(maps.Keys(auth.Roles)) {
 			for _, role := range auth.Roles[user] {
@@ -69,7 +79,6 @@ func (f *policyInForce) readRows() error {
 			}
 		}
 	}
-	return nil
 }
 
 // shownRow is a row with its place.
@@ -105,8 +114,8 @@ role has in effect, inherited ones included.`,
 		Example: `  mcp-sidecar policy show -c sidecar.yaml
   mcp-sidecar policy show -c sidecar.yaml --json`,
 		Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			f, err := policyOf(file)
+		RunE: func(c *cobra.Command, _ []string) error {
+			f, err := policyOf(c.Context(), file)
 			if err != nil {
 				return err
 			}
@@ -125,14 +134,15 @@ role has in effect, inherited ones included.`,
 type policyReport struct {
 	Version  int                 `json:"version"`
 	Source   string              `json:"source"`
-	Revision string              `json:"policy_rev"`
+	Revision string              `json:"policy_rev"` // of all that decides, as in audit records
+	Stored   string              `json:"revision,omitempty"`
 	About    string              `json:"about,omitempty"`
 	Rows     []shownRow          `json:"rows"`
 	Roles    map[string][]string `json:"roles"` // of users and roles, inherited ones included
 }
 
 func (f *policyInForce) report() policyReport {
-	r := policyReport{Version: 1, Source: f.source, Revision: f.engine.Revision(), About: f.about, Rows: f.shown(), Roles: map[string][]string{}}
+	r := policyReport{Version: 1, Source: f.source, Revision: f.engine.Revision(), Stored: f.stored, About: f.about, Rows: f.shown(), Roles: map[string][]string{}}
 	for _, s := range f.engine.Subjects() {
 		r.Roles[s] = some(f.engine.Roles(s))
 	}
@@ -169,6 +179,9 @@ func (f *policyInForce) show(io Streams) error {
 func (f *policyInForce) head(p *page) {
 	p.line("source    %s", f.source)
 	p.line("revision  %s", f.engine.Revision())
+	if f.stored != "" && f.stored != f.engine.Revision() {
+		p.line("stored    %s", f.stored)
+	}
 	if f.about != "" {
 		p.line("%s", f.about)
 	}

@@ -40,8 +40,8 @@ func checkBlock(block string) error {
 	case first == "# tokens.yaml":
 		_, err = ParseStaticTokens("tokens.yaml", []byte(block))
 		return err
-	case first == "# policy.test.yaml":
-		_, err = ParseExpectations("policy.test.yaml", []byte(block))
+	case strings.HasSuffix(first, ".test.yaml"):
+		_, err = ParseExpectations(first, []byte(block))
 		return err
 	case first == "# roles.yaml":
 		_, err = ParseRoles("roles.yaml", []byte(block))
