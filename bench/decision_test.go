@@ -60,7 +60,7 @@ func benchCall(body []byte) *pipeline.Call {
 			Version:       pipeline.Header{Value: stateless, Present: true},
 			Method:        pipeline.Header{Value: "tools/call", Present: true},
 			Name:          pipeline.Header{Value: "echo", Present: true},
-			Authorization: []string{"Bearer " + strings.Repeat("example-token-", 2)},
+			Authorization: identity.NewSecrets("Bearer " + strings.Repeat("example-token-", 2)),
 		},
 		Body: pipeline.Body{Reader: bytes.NewReader(body), Size: int64(len(body))},
 	}

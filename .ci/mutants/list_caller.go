@@ -11,7 +11,7 @@ var callerMutants = []mutant{
 	{name: "identity: any scheme", file: "proxy/identity/identity.go", old: `!ok || !strings.EqualFold(scheme, "Bearer")`, new: "!ok || scheme == \"\"", pkgs: identityTests},
 	{name: "identity: any characters", file: "proxy/identity/identity.go", old: "if !isToken68(token) {", new: "if token == \"\" {", pkgs: identityTests},
 	{name: "identity: tokens of any length", file: "proxy/identity/identity.go", old: ` || len(s) > maxToken`, new: "", pkgs: identityTests},
-	{name: "identity: secrets are printed", file: "proxy/identity/identity.go", old: "func (s Secret) String() string               { return redacted }", new: "func (s Secret) String() string               { return s.Reveal() }", pkgs: identityTests},
+	{name: "identity: secrets are printed", file: "proxy/identity/identity.go", old: "// Empty says whether there is no value.\nfunc (s Secret)", new: "func (s Secret) String() string { return s.Reveal() }\n\nfunc (s Secret)", pkgs: identityTests},
 	{name: "identity: the subject alone is the principal", file: "proxy/identity/identity.go", old: `return p.Issuer + "\x00" + p.Subject + "\x00" + p.ClientID`, new: "return p.Subject", pkgs: identityTests},
 	{name: "identity: tokens live a moment longer", file: "proxy/identity/identity.go", old: "!now.Before(p.Expiry)", new: "now.After(p.Expiry)", pkgs: identityTests},
 	{name: "identity: inactive tokens", file: "proxy/identity/introspection.go", old: "case !a.Active, a.Subject == \"\"", new: "case a.Subject == \"\"", pkgs: identityTests},

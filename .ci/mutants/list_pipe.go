@@ -21,7 +21,7 @@ var pipeMutants = []mutant{
 	{name: "pipe: initialize names a session", file: "proxy/front/stdio.go", old: "\t\tc.Head.Session = \"\" // it opens one\n", new: "", pkgs: pipeTests, run: "Stdio"},
 	{name: "pipe: calls are not cut at the end", file: "proxy/front/stdio.go", old: "p.cutAfter(drainTime)", new: "p.cutAfter(10 * drainTime)", pkgs: pipeTests, run: "Stdio"},
 	{name: "pipe: the session stays open", file: "proxy/front/stdio.go", old: "\t\tp.endSession(s)\n", new: "", pkgs: pipeTests, run: "Stdio"},
-	{name: "pipe: a stream without a credential", file: "proxy/front/stdio_session.go", old: " || p.opts.Authenticated && p.shown == nil", new: "", pkgs: pipeTests, run: "Stdio"},
+	{name: "pipe: a stream without a credential", file: "proxy/front/stdio_session.go", old: " || p.opts.Authenticated && p.shown.Len() == 0", new: "", pkgs: pipeTests, run: "Stdio"},
 	{name: "pipe: a refused stream is opened for ever", file: "proxy/front/stdio_session.go", old: "\t\tif !w.again() {\n", new: "\t\tif false {\n", pkgs: pipeTests, run: "Stdio"},
 	{name: "pipe: a stream starts over", file: "proxy/front/stdio_session.go", old: "wire.Watch, s.id, w.last", new: "wire.Watch, s.id, \"\"", pkgs: pipeTests, run: "Stdio"},
 	{name: "pipe: a lost session stays lost", file: "proxy/front/stdio_renew.go", old: "s.renews = c.Head.Session != \"\"", new: "s.renews = false", pkgs: pipeTests, run: "Stdio"},

@@ -44,7 +44,7 @@ var pipelineMutants = []mutant{
 		old: "\t\tc.Principal, err = p.opts.Authenticator.Authenticate(ctx, token)\n", new: "\t\tc.Principal, _ = p.opts.Authenticator.Authenticate(ctx, token)\n", pkgs: pipelineTests},
 	{name: "authenticate: no token holds", file: "proxy/pipeline/authenticate.go", old: "token, err := c.token()\n", new: "token, err := c.token()\n\tif errors.Is(err, identity.ErrMissing) {\n\t\treturn nil\n\t}\n", pkgs: pipelineTests},
 	{name: "authenticate: an issuer that is down accepts", file: "proxy/pipeline/authenticate.go", old: "return unavailable(\"authentication\", err)", new: "return nil", pkgs: pipelineTests},
-	{name: "authenticate: tokens in the query", file: "proxy/pipeline/authenticate.go", old: "if c.Head.QueryTokens != nil {", new: "if false {", pkgs: pipelineTests},
+	{name: "authenticate: tokens in the query", file: "proxy/pipeline/authenticate.go", old: "if c.Head.QueryTokens.Len() > 0 {", new: "if false {", pkgs: pipelineTests},
 	{name: "authenticate: unknown sessions", file: "proxy/pipeline/authenticate.go", old: "if c.Session = session; session == nil {", new: "if c.Session = session; false {", pkgs: pipelineTests},
 	{name: "credential: it may be in the message", file: "proxy/pipeline/authenticate.go", old: "if err := c.checkCredential(); err != nil {", new: "if err := c.checkCredential(); false {", pkgs: pipelineTests},
 	{name: "credential: it may be a member's name", file: "proxy/pipeline/credential.go", old: " || c.carries(c.Msg.Name(i))", new: "", pkgs: pipelineTests},

@@ -7,10 +7,10 @@ var streamTests = []string{"./proxy/pipeline", "./proxy/sidecar"}
 var streamMutants = []mutant{
 	{name: "carrier: a token in _meta travels on", file: "proxy/pipeline/credential.go", old: "return i == c.carrier })", new: "return i == c.carrier && false })", pkgs: streamTests, run: "Meta|Pipe"},
 	{name: "carrier: it counts over HTTP", file: "proxy/pipeline/credential.go", old: "case c.Transport != Stdio:", new: "case false:", pkgs: streamTests, run: "Meta|Pipe"},
-	{name: "carrier: it may be one of two", file: "proxy/pipeline/credential.go", old: "case len(c.Head.Authorization) > 0:", new: "case false:", pkgs: streamTests, run: "Meta|Pipe"},
+	{name: "carrier: it may be one of two", file: "proxy/pipeline/credential.go", old: "case c.Head.Authorization.Len() > 0:", new: "case false:", pkgs: streamTests, run: "Meta|Pipe"},
 	{name: "carrier: it may stand elsewhere as well", file: "proxy/pipeline/credential.go", old: "	c.carrier = at\n	c.present(m.Text(at))\n	switch", new: "	c.carrier = at\n	switch", pkgs: streamTests, run: "Meta|Pipe"},
 	{name: "pipe: anything passes before a token is there", file: "proxy/pipeline/authenticate.go", old: "c.method != nil && c.method.unauthenticated && !p.delegates())", new: "true)", pkgs: streamTests, run: "Meta|Pipe"},
-	{name: "pipe: no token is needed over HTTP to open a session", file: "proxy/pipeline/authenticate.go", old: "if c.Transport == Stdio && c.tokens() == nil &&", new: "if c.tokens() == nil &&", pkgs: streamTests, run: "Meta|Pipe|Denied"},
+	{name: "pipe: no token is needed over HTTP to open a session", file: "proxy/pipeline/authenticate.go", old: "if c.Transport == Stdio && c.tokens().Len() == 0 &&", new: "if c.tokens().Len() == 0 &&", pkgs: streamTests, run: "Meta|Pipe|Denied"},
 	{name: "pipe: everybody shares", file: "proxy/pipeline/authenticate.go", old: "c.Transport == Stdio && p.opts.SharedPipe", new: "c.Transport == Stdio", pkgs: streamTests, run: "Pipe"},
 
 	{name: "watch: 2026-07-28 has streams", file: "proxy/pipeline/receive.go", old: "case c.Head.Version.Value == revisionModern, c.Verb", new: "case c.Verb", pkgs: streamTests, run: "Watch|Denied"},

@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"mcp-sidecar/proxy/identity"
 )
 
 // authorize reads a client's request (RFC 6749 section 4.1.1). Until client and
@@ -26,7 +28,7 @@ func (b *Broker) authorize(w http.ResponseWriter, r *http.Request) {
 		b.refuseClient(w, id, err)
 		return
 	}
-	q := request{client: client, redirect: v.Get("redirect_uri"), state: v.Get("state")}
+	q := request{client: client, redirect: v.Get("redirect_uri"), state: identity.NewSecret(v.Get("state"))}
 	if q.redirect == "" || !client.allows(q.redirect) {
 		b.refuse(w, event{step: "authorize", request: q, reason: "redirect-uri"}, "The program wants its answer at an address that is not registered for it.")
 		return
@@ -78,8 +80,8 @@ func (b *Broker) complete(q *request, v url.Values) string {
 	q.challenge, q.scopes = v.Get("code_challenge"), slices.Compact(slices.Sorted(strings.FieldsSeq(v.Get("scope"))))
 	q.upstream = b.upstreamAt(v.Get("resource"))
 	switch {
-	case len(q.state) > maxState || strings.ContainsFunc(q.state, func(r rune) bool { return r < ' ' || r > '~' }):
-		q.state = ""
+	case len(q.state.Reveal()) > maxState || strings.ContainsFunc(q.state.Reveal(), func(r rune) bool { return r < ' ' || r > '~' }):
+		q.state = identity.Secret{}
 		return "invalid_request"
 	case v.Has("request"):
 		return "request_not_supported" // parameters of which nothing here would be checked
@@ -117,9 +119,9 @@ func containsAll(all, some []string) bool {
 
 // toLogin sends the user to say who he is.
 func (b *Broker) toLogin(w http.ResponseWriter, r *http.Request, q request) {
-	f := flow{request: q, handle: newHandle(), nonce: rand.Text(), verifier: newVerifier()}
+	f := flow{request: q, handle: newHandle(), nonce: identity.NewSecret(rand.Text()), verifier: newVerifier()}
 	state := rand.Text()
-	to, err := b.login.start(r.Context(), state, f.nonce, challengeOf(f.verifier))
+	to, err := b.login.start(r.Context(), state, f.nonce.Reveal(), challengeOf(f.verifier.Reveal()))
 	if err != nil {
 		b.opts.Log.Warn("the login provider cannot be used", "error", err)
 		b.unavailable(w, event{step: "authorize", request: q, reason: "login-provider"})
@@ -150,7 +152,7 @@ func (b *Broker) loggedIn(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	release(w, loginCookie, f)
-	if f.user, err = b.login.finish(r.Context(), v, f.nonce, f.verifier); err != nil {
+	if f.user, err = b.login.finish(r.Context(), v, f.nonce.Reveal(), f.verifier.Reveal()); err != nil {
 		b.opts.Log.Info("a login failed", "error", err)
 		e.reason = "login"
 		b.refuse(w, e, "The login was not completed. Go back to the program and start again.")
@@ -160,7 +162,7 @@ func (b *Broker) loggedIn(w http.ResponseWriter, r *http.Request) {
 		b.approved(w, r, f, "remembered")
 		return
 	}
-	f.csrf = rand.Text()
+	f.csrf = identity.NewSecret(rand.Text())
 	bind(w, consentCookie, &f)
 	if !b.consents.put(f.handle, f, flowLife) {
 		b.unavailable(w, event{step: "login", request: f.request, user: f.user, reason: "flood"})
@@ -176,10 +178,10 @@ const startAgain = "This step has expired, was taken already, or was begun in an
 func newHandle() string { return rand.Text()[:16] }
 
 // newVerifier returns a PKCE code verifier (RFC 7636 section 4.1).
-func newVerifier() string {
+func newVerifier() identity.Secret {
 	b := make([]byte, 32)
 	_, _ = rand.Read(b) // never fails (crypto/rand)
-	return base64.RawURLEncoding.EncodeToString(b)
+	return identity.NewSecret(base64.RawURLEncoding.EncodeToString(b))
 }
 
 func challengeOf(verifier string) string {

@@ -108,8 +108,8 @@ type Options struct {
 	Hosts []string
 	// Register lets anybody register a client (RFC 7591).
 	Register bool
-	Folder   string // for what is kept; made if missing
-	Key      []byte // encrypts what is kept
+	Folder   string                  // for what is kept; made if missing
+	Key      identity.Hidden[[]byte] // encrypts what is kept
 
 	Record func(audit.Event) error // an error refuses what was to be recorded
 	Log    *slog.Logger            // nil discards
@@ -154,7 +154,7 @@ func New(o Options) (*Broker, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	v, err := openVault(o.Folder, o.Key, o.Now)
+	v, err := openVault(o.Folder, o.Key.Reveal(), o.Now)
 	if err != nil {
 		return nil, err
 	}
@@ -261,19 +261,19 @@ func (b *Broker) route(path string) (route, bool) {
 // flow is what one user does with one client's request.
 type flow struct {
 	request
-	handle   string   // tells the cookies of a browser's flows apart; no secret
-	browser  [32]byte // SHA-256 of the cookie of this step
-	nonce    string   // of the login
-	verifier string   // PKCE of the way to the login provider, then to the third party
-	user     user     // once logged in
-	csrf     string   // of the consent page
+	handle   string          // tells the cookies of a browser's flows apart; no secret
+	browser  [32]byte        // SHA-256 of the cookie of this step
+	nonce    identity.Secret // of the login
+	verifier identity.Secret // PKCE of the way to the login provider, then to the third party
+	user     user            // once logged in
+	csrf     identity.Secret // of the consent page
 }
 
 // request is what a client asks for, once it is known to be right.
 type request struct {
 	client    *Client
 	redirect  string
-	state     string
+	state     identity.Secret // the client's own, by which it knows its answer
 	challenge string
 	scopes    []string
 	upstream  string

@@ -59,7 +59,7 @@ func (b *Broker) thirdPartyTokens(r *http.Request, f flow, v url.Values) (tokens
 	}
 	t, err := b.exchange(r.Context(), f.upstream, url.Values{
 		"grant_type": {"authorization_code"}, "code": {v.Get("code")},
-		"redirect_uri": {b.callbackURL(f.upstream)}, "code_verifier": {f.verifier},
+		"redirect_uri": {b.callbackURL(f.upstream)}, "code_verifier": {f.verifier.Reveal()},
 	})
 	if err != nil {
 		b.opts.Log.Warn("the third party's code was not exchanged", "upstream", f.upstream, "error", err)

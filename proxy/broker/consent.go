@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"mcp-sidecar/proxy/identity"
 )
 
 // ask shows the page on which the user decides about this client.
@@ -38,7 +40,7 @@ func (b *Broker) decide(w http.ResponseWriter, r *http.Request) {
 		e.reason = "cookie"
 	case crossSite.Check(r) != nil:
 		e.reason = "origin"
-	case subtle.ConstantTimeCompare([]byte(v.Get("csrf")), []byte(f.csrf)) != 1:
+	case subtle.ConstantTimeCompare([]byte(v.Get("csrf")), []byte(f.csrf.Reveal())) != 1:
 		e.reason = "csrf"
 	}
 	if e.reason != "" {
@@ -118,7 +120,7 @@ func (b *Broker) approved(w http.ResponseWriter, r *http.Request, f flow, reason
 		return
 	}
 	state := rand.Text()
-	f.csrf, f.nonce, f.verifier = "", "", newVerifier()
+	f.csrf, f.nonce, f.verifier = identity.Secret{}, identity.Secret{}, newVerifier()
 	bind(w, stateCookie, &f)
 	if !b.states.put(state, f, flowLife) {
 		e.reason = "flood"
@@ -139,7 +141,7 @@ func (b *Broker) thirdPartyURL(f flow, state string) string {
 	p := b.opts.Upstreams[f.upstream].Provider
 	q := url.Values{
 		"response_type": {"code"}, "client_id": {p.ClientID}, "redirect_uri": {b.callbackURL(f.upstream)}, "state": {state},
-		"code_challenge": {challengeOf(f.verifier)}, "code_challenge_method": {"S256"},
+		"code_challenge": {challengeOf(f.verifier.Reveal())}, "code_challenge_method": {"S256"},
 	}
 	if len(p.Scopes) > 0 {
 		q.Set("scope", strings.Join(p.Scopes, " "))

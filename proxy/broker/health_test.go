@@ -23,7 +23,7 @@ const retryPause = 2 * time.Second
 func (r *rig) due(n int) (call func(i int) error) {
 	r.t.Helper()
 	for i := range n {
-		t := tokens{Access: fmt.Sprint("third-access-due-", i), Refresh: fmt.Sprint("third-refresh-due-", i), Expires: r.clock.Now()}
+		t := tokens{Access: identity.NewSecret(fmt.Sprint("third-access-due-", i)), Refresh: identity.NewSecret(fmt.Sprint("third-refresh-due-", i)), Expires: r.clock.Now()}
 		if err := r.broker.keep(r.broker.principal(fmt.Sprint("user-", i), webClient, "docs"), t); err != nil {
 			r.t.Fatal(err)
 		}

@@ -13,6 +13,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"mcp-sidecar/proxy/identity"
 )
 
 // keyLife is how long a key signs. It stays published for as long as what it has
@@ -29,9 +31,9 @@ type keys struct {
 }
 
 type signingKey struct {
-	ID    string    `json:"kid"`
-	Made  time.Time `json:"made"`
-	Bytes []byte    `json:"key"` // PKCS #8
+	ID   string          `json:"kid"`
+	Made time.Time       `json:"made"`
+	Key  identity.Secret `json:"key"` // PKCS #8 in Base64
 
 	private *ecdsa.PrivateKey
 }
@@ -49,15 +51,24 @@ func openKeys(v *vault, now func() time.Time) (*keys, error) {
 		return nil, wrapf("%s: %w", v.folder, err)
 	}
 	for i := range k.all {
-		parsed, err := x509.ParsePKCS8PrivateKey(k.all[i].Bytes)
-		private, ok := parsed.(*ecdsa.PrivateKey)
-		if err != nil || !ok {
+		private, ok := k.all[i].parse()
+		if !ok {
 			return nil, wrapf("%s: the signing key is damaged", v.folder)
 		}
 		k.all[i].private = private
 	}
 	_, err = k.signing()
 	return k, err
+}
+
+func (s signingKey) parse() (*ecdsa.PrivateKey, bool) {
+	encoded, err := base64.StdEncoding.DecodeString(s.Key.Reveal())
+	if err != nil {
+		return nil, false
+	}
+	parsed, err := x509.ParsePKCS8PrivateKey(encoded)
+	private, ok := parsed.(*ecdsa.PrivateKey)
+	return private, ok && err == nil
 }
 
 // signing returns the key that signs now. It is new when the last one is old.
@@ -93,7 +104,7 @@ func newSigningKey(now time.Time) (signingKey, error) {
 		return signingKey{}, wrapf("signing key: %w", err)
 	}
 	id := sha256.Sum256(encoded)
-	return signingKey{ID: base64.RawURLEncoding.EncodeToString(id[:12]), Made: now, Bytes: encoded, private: private}, nil
+	return signingKey{ID: base64.RawURLEncoding.EncodeToString(id[:12]), Made: now, Key: identity.NewSecret(base64.StdEncoding.EncodeToString(encoded)), private: private}, nil
 }
 
 // public returns the key called id.

@@ -14,6 +14,8 @@ import (
 	"github.com/MicahParks/keyfunc/v3"
 	"github.com/go-json-experiment/json"
 	"github.com/golang-jwt/jwt/v5"
+
+	"mcp-sidecar/proxy/identity"
 )
 
 // login is the client of an OpenID provider (OpenID Connect Core, section 3.1).
@@ -80,14 +82,14 @@ func (l *login) finish(ctx context.Context, v url.Values, nonce, verifier string
 	case v.Has("error") || v.Get("code") == "":
 		return user{}, loginError("the provider did not log the user in")
 	}
-	ask := tokenRequest{url: d.Token, clientID: l.opts.ClientID, secret: l.opts.ClientSecret, fetch: l.opts.Fetch, form: url.Values{
+	ask := tokenRequest{url: d.Token, clientID: l.opts.ClientID, secret: l.opts.ClientSecret, fetch: l.opts.Fetch, form: identity.Hide(url.Values{
 		"grant_type": {"authorization_code"}, "code": {v.Get("code")}, "redirect_uri": {l.redirect}, "code_verifier": {verifier},
-	}}
+	})}
 	reply, err := ask.send(ctx)
 	if err != nil {
 		return user{}, err
 	}
-	return l.verify(ctx, reply.IDToken, nonce)
+	return l.verify(ctx, reply.IDToken.Reveal(), nonce)
 }
 
 // discover returns the provider's metadata.

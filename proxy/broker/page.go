@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+
+	"mcp-sidecar/proxy/identity"
 )
 
 //go:embed page/*.html page/style.css
@@ -62,7 +64,7 @@ type consentView struct {
 	Provider       string
 	ProviderScopes []string
 	Flow           string
-	CSRF           string
+	CSRF           identity.Secret
 }
 
 func (b *Broker) consentPage(w http.ResponseWriter, f flow) {
@@ -95,12 +97,12 @@ func hostOf(raw string) string {
 // continueView leads on to another site. The browser goes by itself.
 type continueView struct {
 	Said string
-	To   string
+	To   identity.Secret // the state or the code is in it
 	Host string
 }
 
 func (b *Broker) continuePage(w http.ResponseWriter, to, said string) {
-	b.page(w, http.StatusOK, "continue.html", continueView{Said: said, To: to, Host: hostOf(to)})
+	b.page(w, http.StatusOK, "continue.html", continueView{Said: said, To: identity.NewSecret(to), Host: hostOf(to)})
 }
 
 func (b *Broker) errorPage(w http.ResponseWriter, status int, why string) {

@@ -19,9 +19,9 @@ const formMedia = "application/x-www-form-urlencoded"
 
 // tokens are a third party's.
 type tokens struct {
-	Access  string    `json:"access_token"`
-	Refresh string    `json:"refresh_token,omitempty"`
-	Expires time.Time `json:"expires,omitzero"` // zero: the third party does not say
+	Access  identity.Secret `json:"access_token"`
+	Refresh identity.Secret `json:"refresh_token,omitzero"`
+	Expires time.Time       `json:"expires,omitzero"` // zero: the third party does not say
 }
 
 // tokenRequest is a request to a token endpoint (RFC 6749 section 4.1.3).
@@ -30,18 +30,18 @@ type tokenRequest struct {
 	clientID string
 	secret   identity.Secret // empty: none is sent
 	inForm   bool
-	form     url.Values
+	form     identity.Hidden[url.Values]
 	fetch    *identity.Fetcher
 }
 
 // tokenReply is what counts of the answer (RFC 6749 sections 5.1 and 5.2).
 type tokenReply struct {
-	Access  string  `json:"access_token"`
-	Type    string  `json:"token_type"`
-	Refresh string  `json:"refresh_token"`
-	Life    float64 `json:"expires_in"`
-	IDToken string  `json:"id_token"`
-	Error   string  `json:"error"`
+	Access  identity.Secret `json:"access_token"`
+	Type    string          `json:"token_type"`
+	Refresh identity.Secret `json:"refresh_token"`
+	Life    float64         `json:"expires_in"`
+	IDToken identity.Secret `json:"id_token"`
+	Error   string          `json:"error"`
 }
 
 var (
@@ -54,13 +54,14 @@ var (
 const maxToken = 16 << 10
 
 func (q tokenRequest) send(ctx context.Context) (tokenReply, error) {
+	form := q.form.Reveal()
 	if q.secret.Empty() || q.inForm {
-		q.form.Set("client_id", q.clientID)
+		form.Set("client_id", q.clientID)
 	}
 	if q.inForm && !q.secret.Empty() {
-		q.form.Set("client_secret", q.secret.Reveal())
+		form.Set("client_secret", q.secret.Reveal())
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, q.url, strings.NewReader(q.form.Encode()))
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, q.url, strings.NewReader(form.Encode()))
 	if err != nil {
 		return tokenReply{}, errTokenEndpoint
 	}
@@ -79,7 +80,7 @@ func (q tokenRequest) send(ctx context.Context) (tokenReply, error) {
 
 func readTokenReply(reply identity.Reply) (tokenReply, error) {
 	var t tokenReply
-	if reply.Media != "application/json" || json.Unmarshal(reply.Body, &t) != nil {
+	if reply.Media != "application/json" || json.Unmarshal(reply.Body.Reveal(), &t) != nil {
 		return tokenReply{}, errTokenEndpoint
 	}
 	switch {
@@ -87,7 +88,7 @@ func readTokenReply(reply identity.Reply) (tokenReply, error) {
 		return tokenReply{}, errInvalidGrant
 	case reply.Status != http.StatusOK || t.Error != "": // some answer 200 with an error
 		return tokenReply{}, failureOf(reply.Status, t.Error)
-	case !strings.EqualFold(t.Type, "Bearer"), !isHeaderValue(t.Access), len(t.Refresh) > maxToken:
+	case !strings.EqualFold(t.Type, "Bearer"), !isHeaderValue(t.Access.Reveal()), len(t.Refresh.Reveal()) > maxToken:
 		return tokenReply{}, errTokenEndpoint
 	}
 	return t, nil
@@ -116,7 +117,7 @@ func (b *Broker) exchange(ctx context.Context, upstream string, form url.Values)
 	if p.Resource != "" {
 		form.Set("resource", p.Resource)
 	}
-	ask := tokenRequest{url: p.TokenURL, clientID: p.ClientID, secret: p.ClientSecret, inForm: p.SecretInForm, form: form, fetch: p.Fetch}
+	ask := tokenRequest{url: p.TokenURL, clientID: p.ClientID, secret: p.ClientSecret, inForm: p.SecretInForm, form: identity.Hide(form), fetch: p.Fetch}
 	reply, err := ask.send(ctx)
 	if err != nil {
 		return tokens{}, err
@@ -157,8 +158,8 @@ func (b *Broker) show(ctx context.Context, p identity.Principal, upstream, refus
 	if err != nil {
 		return identity.Secret{}, err
 	}
-	b.shown.note(b.vault.name(kindGrant, whose.binding()), t.Access)
-	return identity.NewSecret(t.Access), nil
+	b.shown.note(b.vault.name(kindGrant, whose.binding()), t.Access.Reveal())
+	return t.Access, nil
 }
 
 // renewal is what renew returns, once for all who wait.
@@ -171,7 +172,7 @@ func (b *Broker) renewal(ctx context.Context, p principal, refused string) (toke
 }
 
 func (t tokens) usable(now time.Time, refused string) bool {
-	return t.Access != refused && (t.Expires.IsZero() || now.Before(t.Expires.Add(-early)))
+	return t.Access.Reveal() != refused && (t.Expires.IsZero() || now.Before(t.Expires.Add(-early)))
 }
 
 // Shown are the third party's tokens with which upstream has been called in p's
@@ -184,7 +185,7 @@ func (b *Broker) Shown(p identity.Principal, upstream string) []string {
 // hold the one before.
 type shown struct {
 	mu  sync.Mutex
-	all map[string][]string // never changed in place
+	all map[string]identity.Hidden[[]string] // never changed in place
 }
 
 const maxShown = 2
@@ -192,20 +193,20 @@ const maxShown = 2
 func (s *shown) note(name, token string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	known := s.all[name]
+	known := s.all[name].Reveal()
 	if slices.Contains(known, token) {
 		return
 	}
 	if s.all == nil || len(s.all) >= maxRecords {
-		s.all = map[string][]string{} // more than there can be grants: those of others have ended
+		s.all = map[string]identity.Hidden[[]string]{} // more than there can be grants: those of others have ended
 	}
-	s.all[name] = append(slices.Clone(known[max(0, len(known)-maxShown+1):]), token)
+	s.all[name] = identity.Hide(append(slices.Clone(known[max(0, len(known)-maxShown+1):]), token))
 }
 
 func (s *shown) of(name string) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.all[name]
+	return s.all[name].Reveal()
 }
 
 func (b *Broker) kept(p principal) (tokens, error) {
@@ -229,17 +230,17 @@ func (b *Broker) renew(ctx context.Context, p principal, refused string) (tokens
 	if err != nil || t.usable(b.opts.Now(), refused) {
 		return t, err // somebody else was faster
 	}
-	if t.Refresh == "" {
+	if t.Refresh.Empty() {
 		return tokens{}, b.ended(p)
 	}
-	next, err := b.refreshed(ctx, p.Upstream, t.Refresh)
+	next, err := b.refreshed(ctx, p.Upstream, t.Refresh.Reveal())
 	switch {
 	case errors.Is(err, errInvalidGrant):
 		return tokens{}, b.ended(p)
 	case err != nil:
 		return tokens{}, errors.Join(identity.ErrUnavailable, err)
 	}
-	if next.Refresh == "" {
+	if next.Refresh.Empty() {
 		next.Refresh = t.Refresh // not rotated (RFC 6749 section 6)
 	}
 	if err := b.keep(p, next); err != nil {

@@ -82,8 +82,8 @@ func withPortOf(registered, uri string) string {
 // together with who tells it (RFC 9207).
 func (b *Broker) answerURL(q request, told url.Values) string {
 	told.Set("iss", b.opts.Issuer)
-	if q.state != "" {
-		told.Set("state", q.state)
+	if !q.state.Empty() {
+		told.Set("state", q.state.Reveal())
 	}
 	separator := "?"
 	if strings.Contains(q.redirect, "?") {

@@ -152,7 +152,7 @@ func (r *rig) options(issuer string) Options {
 			{ID: secretive, Name: "Server", Redirects: []string{webRedirect}, Secret: identity.NewSecret(ownSecret)},
 		},
 		Documents: r.docs.fetcher(r.t), Register: true,
-		Folder: filepath.Join(r.t.TempDir(), "broker"), Key: []byte(strings.Repeat("k", 32)),
+		Folder: filepath.Join(r.t.TempDir(), "broker"), Key: identity.Hide([]byte(strings.Repeat("k", 32))),
 		Record: r.record, Log: slog.New(slog.NewJSONHandler(r.log, nil)), Now: r.clock.Now,
 	}
 }

@@ -230,7 +230,7 @@ func TestRefreshRace(t *testing.T) {
 		if err := r.broker.vault.put(kindSession, []string{id}, p.user(), idleLife, lasting{principal: p, Refresh: hashOf("secret"), Opened: r.clock.Now()}); err != nil {
 			t.Fatal(err)
 		}
-		if err := r.broker.keep(p, tokens{Access: "access"}); err != nil {
+		if err := r.broker.keep(p, tokens{Access: identity.NewSecret("access")}); err != nil {
 			t.Fatal(err)
 		}
 		statuses := r.atOnce(4, r.prolongation(id+".secret"))
@@ -370,7 +370,7 @@ func TestRenewal(t *testing.T) {
 		t.Error("not renewed, or renewed twice")
 	}
 	// Whoever has looked before, and comes here after, finds it done.
-	if late, err := r.broker.renew(t.Context(), r.broker.principal("alice", webClient, "docs"), ""); err != nil || late.Access != second {
+	if late, err := r.broker.renew(t.Context(), r.broker.principal("alice", webClient, "docs"), ""); err != nil || late.Access.Reveal() != second {
 		t.Errorf("renewed twice: %v", err)
 	}
 	r.clock.advance(time.Hour)

@@ -18,6 +18,12 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	jsonv1 "github.com/go-json-experiment/json/v1"
+
+	"mcp-sidecar/proxy/identity"
 )
 
 // Kinds of records.
@@ -47,7 +53,7 @@ var (
 type vault struct {
 	folder string
 	aead   cipher.AEAD
-	index  []byte // key of the names
+	index  identity.Hidden[[]byte] // key of the names
 	now    func() time.Time
 
 	mu      sync.Mutex
@@ -81,9 +87,11 @@ func openVault(folder string, key []byte, now func() time.Time) (*vault, error) 
 	if err != nil {
 		return nil, wrapf("key: %w", err)
 	}
-	if v.index, err = hkdf.Key(sha256.New, key, nil, "mcp-sidecar broker index v1", 32); err != nil {
+	index, err := hkdf.Key(sha256.New, key, nil, "mcp-sidecar broker index v1", 32)
+	if err != nil {
 		return nil, wrapf("key: %w", err)
 	}
+	v.index = identity.Hide(index)
 	block, err := aes.NewCipher(sealing)
 	if err != nil {
 		return nil, wrapf("key: %w", err)
@@ -157,7 +165,7 @@ func (v *vault) name(kind string, binding []string) string {
 }
 
 func (v *vault) keyed(kind string, binding []string) []byte {
-	mac := hmac.New(sha256.New, v.index)
+	mac := hmac.New(sha256.New, v.index.Reveal())
 	for _, part := range append([]string{kind}, binding...) {
 		_, _ = fmt.Fprintf(mac, "%d:%s", len(part), part)
 	}
@@ -171,10 +179,16 @@ func (v *vault) userOf(user []string) (u [16]byte) {
 	return u
 }
 
+// revealed has encoding/json's form of a record, with the secrets in it: nothing but
+// put, which encrypts it, may use that.
+var revealed = jsonv2.JoinOptions(jsonv1.DefaultOptionsV1(), jsonv2.WithMarshalers(
+	jsonv2.MarshalToFunc(func(e *jsontext.Encoder, s identity.Secret) error { return e.WriteToken(jsontext.String(s.Reveal())) }),
+))
+
 // put keeps value for life, or for ever when that is zero. It has reached the disk
 // when put returns.
 func (v *vault) put(kind string, binding, user []string, life time.Duration, value any) error {
-	plain, err := json.Marshal(value)
+	plain, err := jsonv2.Marshal(value, revealed)
 	if err != nil {
 		return wrapf("store: %w", err)
 	}

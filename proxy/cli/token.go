@@ -42,7 +42,7 @@ func hashToken(io Streams) error {
 		return exit(ExitFailure, fmt.Errorf("reading the token: %w", err))
 	}
 	token := strings.TrimSpace(string(text))
-	if _, err := identity.ParseBearer([]string{"Bearer " + token}); err != nil {
+	if _, err := identity.ParseBearer(identity.NewSecrets("Bearer " + token)); err != nil {
 		return exit(ExitUsage, errors.New("standard input holds no token that a client could send (RFC 6750 section 2.1)"))
 	}
 	if len(token) < shortestStatic {

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"mcp-sidecar/proxy/identity"
 	"mcp-sidecar/proxy/pipeline"
 	"mcp-sidecar/proxy/wire"
 )
@@ -156,10 +157,10 @@ func head(r *http.Request) pipeline.Head {
 		Name:          header(r, "Mcp-Name"),
 		Session:       r.Header.Get("Mcp-Session-Id"),
 		LastEvent:     r.Header.Get("Last-Event-Id"),
-		Authorization: r.Header["Authorization"],
+		Authorization: identity.NewSecrets(r.Header["Authorization"]...),
 	}
 	if r.URL.RawQuery != "" {
-		h.QueryTokens = r.URL.Query()["access_token"]
+		h.QueryTokens = identity.NewSecrets(r.URL.Query()["access_token"]...)
 	}
 	for name, values := range r.Header {
 		if strings.HasPrefix(name, "Mcp-Param-") {

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"mcp-sidecar/proxy/identity"
 	"mcp-sidecar/proxy/pipeline"
 	"mcp-sidecar/proxy/wire"
 )
@@ -100,7 +101,7 @@ type pipe struct {
 	mu      sync.Mutex
 	flights map[string]*flight // requests by id
 	session *session           // what initialize opened; nil before, and where there are none
-	shown   []string           // the credential of the last request that was answered
+	shown   identity.Secrets   // the credential of the last request that was answered
 }
 
 // flight is a request that has no answer yet.
@@ -193,7 +194,7 @@ func (p *pipe) call(l line) *pipeline.Call {
 	c := &pipeline.Call{Transport: pipeline.Stdio, Body: pipeline.Body{Reader: bytes.NewReader(l.raw), Size: int64(len(l.raw))}}
 	if p.opts.Token != nil {
 		if token := p.opts.Token(); token != "" {
-			c.Head.Authorization = []string{"Bearer " + token}
+			c.Head.Authorization = identity.NewSecrets("Bearer " + token)
 		}
 	}
 	if s := p.current(); s != nil {

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"mcp-sidecar/proxy/identity"
 	"mcp-sidecar/proxy/pipeline"
 	"mcp-sidecar/proxy/wire"
 )
@@ -70,7 +71,7 @@ func (p *pipe) endSession(s *session) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(p.work), endTime)
 	defer cancel()
 	c := p.call(line{})
-	c.Verb, c.Head.Session, c.Head.Authorization = wire.End, s.id, nil
+	c.Verb, c.Head.Session, c.Head.Authorization = wire.End, s.id, identity.Secrets{}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -93,14 +94,14 @@ func (silent) Answer(*pipeline.Answer) {}
 // watch opens the session's standalone stream unless it is open: messages of the
 // upstream that belong to no request come on it. shown is the credential of a
 // request that has been answered; the stream is opened with the last one.
-func (p *pipe) watch(shown []string) {
+func (p *pipe) watch(shown identity.Secrets) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if shown != nil {
+	if shown.Len() > 0 {
 		p.shown = shown
 	}
 	s := p.session
-	if s == nil || s.stream != closed || s.ctx.Err() != nil || p.opts.Authenticated && p.shown == nil {
+	if s == nil || s.stream != closed || s.ctx.Err() != nil || p.opts.Authenticated && p.shown.Len() == 0 {
 		return
 	}
 	s.stream = open
@@ -120,7 +121,7 @@ func (p *pipe) follow(s *session) streamState {
 	for {
 		c := p.call(line{})
 		c.Verb, c.Head.Session, c.Head.LastEvent = wire.Watch, s.id, w.last
-		if c.Head.Authorization == nil {
+		if c.Head.Authorization.Len() == 0 {
 			c.Head.Authorization = p.credential()
 		}
 		p.opts.Handle(s.ctx, c, w)
@@ -139,7 +140,7 @@ func (p *pipe) follow(s *session) streamState {
 	}
 }
 
-func (p *pipe) credential() []string {
+func (p *pipe) credential() identity.Secrets {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.shown

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"mcp-sidecar/proxy/identity"
 	"mcp-sidecar/proxy/pipeline"
 	"mcp-sidecar/proxy/wire"
 )
@@ -190,15 +191,17 @@ func TestStdioStream(t *testing.T) {
 	bubble(t, "is opened with the last credential that was accepted", func(t *testing.T) {
 		var with []string
 		s := &sessions{ids: []string{"s"}, watch: func(_ context.Context, c *pipeline.Call, out pipeline.Sink) {
-			with = append(with, c.Head.Authorization...)
+			for i := range c.Head.Authorization.Len() {
+				with = append(with, c.Head.Authorization.At(i).Reveal())
+			}
 			out.Answer(&pipeline.Answer{Outcome: pipeline.AuthFailed, Status: 401})
 		}}
 		d := &desk{answer: func(ctx context.Context, c *pipeline.Call, body string, out pipeline.Sink) {
 			if token, ok := strings.CutPrefix(body, `{"id":2,"method":"`); ok {
-				c.Head.Authorization = []string{"Bearer " + token[:1]} // as it stood in the message
+				c.Head.Authorization = identity.NewSecrets("Bearer " + token[:1]) // as it stood in the message
 			}
-			if c.Verb == wire.End && c.Head.Authorization != nil {
-				t.Errorf("the end comes with %q, which may have expired", c.Head.Authorization)
+			if c.Verb == wire.End && c.Head.Authorization.Len() > 0 {
+				t.Errorf("the end comes with %q, which may have expired", c.Head.Authorization.At(0).Reveal())
 			}
 			s.answer(ctx, c, body, out)
 		}}

@@ -21,7 +21,7 @@ const assertionLife = time.Minute
 // assertion proves who the sidecar is to its token endpoint (RFC 7523 section 3).
 // Each is good once.
 func (e *tokenEndpoint) assertion() (string, error) {
-	key, now := e.key.get(), e.opts.Now()
+	key, now := e.key.get().Reveal(), e.opts.Now()
 	token := jwt.NewWithClaims(signingMethod(key), jwt.RegisteredClaims{
 		Issuer: e.opts.ClientID, Subject: e.opts.ClientID, Audience: jwt.ClaimStrings{e.opts.URL}, ID: rand.Text(),
 		IssuedAt: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(assertionLife)),
@@ -47,7 +47,12 @@ const minRSA = 2048
 
 // parseSigner reads a private key in PEM (PKCS #8) that one of the algorithms which
 // tokens are accepted with can use.
-func parseSigner(text []byte) (crypto.Signer, error) {
+func parseSigner(text []byte) (Hidden[crypto.Signer], error) {
+	key, err := signerIn(text)
+	return Hide(key), err // an Ed25519 key is bytes that would be printed
+}
+
+func signerIn(text []byte) (crypto.Signer, error) {
 	block, _ := pem.Decode(text)
 	if block == nil || block.Type != "PRIVATE KEY" {
 		return nil, errors.New("holds no private key in PEM (PKCS #8, BEGIN PRIVATE KEY)")

@@ -16,7 +16,10 @@ var ErrNoCredential = errors.New("the credential for the upstream is not availab
 // keeps, or a token that an authorization server has issued to it. It is no
 // [Secret], the type of what clients present, and neither converts to the other:
 // a client's token cannot take its place. It prints as "[redacted]".
-type Credential struct{ shown *string }
+type Credential struct {
+	unprinted
+	shown *string
+}
 
 func newCredential(value string) Credential { return Credential{shown: &value} }
 
@@ -33,11 +36,6 @@ func (c Credential) Empty() bool { return c.Reveal() == "" }
 
 // Same says whether both have the same value.
 func (c Credential) Same(other Credential) bool { return c.Reveal() == other.Reveal() }
-
-func (c Credential) String() string               { return redacted }
-func (c Credential) GoString() string             { return redacted }
-func (c Credential) LogValue() slog.Value         { return slog.StringValue(redacted) }
-func (c Credential) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
 var (
 	_ fmt.Stringer   = Credential{}

@@ -48,7 +48,7 @@ func discover(ctx context.Context, f *Fetcher, issuer string) (string, error) {
 			Issuer string `json:"issuer"`
 			Keys   string `json:"jwks_uri"`
 		}
-		if reply.Status != http.StatusOK || reply.Media != "application/json" || json.Unmarshal(reply.Body, &m) != nil {
+		if reply.Status != http.StatusOK || reply.Media != "application/json" || json.Unmarshal(reply.Body.Reveal(), &m) != nil {
 			continue
 		}
 		return m.Keys, checkMetadata(f, issuer, m.Issuer, m.Keys)

@@ -56,7 +56,7 @@ func (o TokenOptions) withDefaults() TokenOptions {
 // tokenEndpoint asks a token endpoint.
 type tokenEndpoint struct {
 	opts   TokenOptions
-	key    *followed[crypto.Signer] // nil where a secret proves who asks
+	key    *followed[Hidden[crypto.Signer]] // nil where a secret proves who asks
 	health *Health
 }
 
@@ -88,7 +88,7 @@ var errRefused = errors.New("the token endpoint refuses")
 
 // grant is what RFC 6749 section 5 and RFC 8693 section 2.2 have in an answer.
 type grant struct {
-	AccessToken string  `json:"access_token"`
+	AccessToken Secret  `json:"access_token"`
 	IssuedType  string  `json:"issued_token_type"`
 	TokenType   string  `json:"token_type"`
 	ExpiresIn   seconds `json:"expires_in"`
@@ -141,7 +141,7 @@ func (e *tokenEndpoint) ask(ctx context.Context, form url.Values, types ...strin
 	if err != nil {
 		return issued{}, fmt.Errorf("%w: %w", ErrNoCredential, err)
 	}
-	return issued{newCredential(g.AccessToken), begun.Add(g.life() - expiryMargin)}, nil
+	return issued{newCredential(g.AccessToken.Reveal()), begun.Add(g.life() - expiryMargin)}, nil
 }
 
 func (e *tokenEndpoint) secret(ctx context.Context) (Credential, error) {
@@ -176,7 +176,7 @@ func (e *tokenEndpoint) send(ctx context.Context, form url.Values, secret Creden
 	var g grant
 	// This decoder refuses duplicate names and matches case exactly, so an answer
 	// has one reading only.
-	readable := reply.Media == "application/json" && json.Unmarshal(reply.Body, &g) == nil
+	readable := reply.Media == "application/json" && json.Unmarshal(reply.Body.Reveal(), &g) == nil
 	switch {
 	case readable && reply.Status == http.StatusOK && g.Error == "":
 		return g, nil
@@ -224,19 +224,19 @@ const shortestSubject = 8
 
 // judge says why the token may not be used, if it may not.
 func (e *tokenEndpoint) judge(g grant, form url.Values, types []string) error {
-	subject := form.Get("subject_token")
+	subject, token := form.Get("subject_token"), g.AccessToken.Reveal()
 	switch {
-	case g.AccessToken == "" || len(g.AccessToken) > maxToken || strings.ContainsFunc(g.AccessToken, func(r rune) bool { return r <= ' ' || r >= 0x7f }):
+	case token == "" || len(token) > maxToken || strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r >= 0x7f }):
 		return errors.New("token endpoint: the token is none (RFC 6749 appendix A.12)")
 	case !strings.EqualFold(g.TokenType, "Bearer"):
 		return errors.New("token endpoint: the token is no bearer token")
 	case types != nil && !slices.Contains(types, g.IssuedType):
 		return errors.New("token endpoint: the token is of another type than was asked for (RFC 8693 section 2.2.1)")
-	case g.AccessToken == subject, len(subject) >= shortestSubject && strings.Contains(g.AccessToken, subject):
+	case token == subject, len(subject) >= shortestSubject && strings.Contains(token, subject):
 		// Handed on, it would be the caller's own token after all.
 		return errors.New("token endpoint: the token is the caller's own")
 	case g.ExpiresIn.said && g.ExpiresIn.n == 0:
 		return errors.New("token endpoint: the token has expired already")
 	}
-	return e.opts.Accept(g.AccessToken)
+	return e.opts.Accept(token)
 }

@@ -189,8 +189,8 @@ func (f *Fetcher) CloseIdleConnections() {
 // Reply is a whole answer. Its status and media type are for the caller to judge.
 type Reply struct {
 	Status int
-	Media  string // of Content-Type, in lower case, without parameters
-	Body   []byte
+	Media  string         // of Content-Type, in lower case, without parameters
+	Body   Hidden[[]byte] // tokens may be in it
 }
 
 // Do sends r and reads the answer. Errors name no URL, which may be long or
@@ -210,7 +210,7 @@ func (f *Fetcher) Do(r *http.Request) (Reply, error) {
 		return Reply{}, fmt.Errorf("fetching: the answer is cut short or too large: %w", err)
 	}
 	media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-	return Reply{resp.StatusCode, media, body}, nil
+	return Reply{resp.StatusCode, media, Hide(body)}, nil
 }
 
 // Get fetches rawURL and returns the body of an answer 200 with one of the media
@@ -228,5 +228,5 @@ func (f *Fetcher) Get(ctx context.Context, rawURL string, media ...string) ([]by
 	if reply.Status != http.StatusOK || !slices.Contains(media, reply.Media) {
 		return nil, fmt.Errorf("fetching: the answer is %d with media type %.64q", reply.Status, reply.Media)
 	}
-	return reply.Body, nil
+	return reply.Body.Reveal(), nil
 }

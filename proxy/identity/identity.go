@@ -18,10 +18,20 @@ import (
 // "[redacted]"; Reveal is the one way to its value. It stands behind a pointer
 // because package fmt calls no method of what an unexported field holds: it would
 // print the text, but it prints an address.
-type Secret struct{ value *string }
+type Secret struct {
+	unprinted
+	value *string
+}
 
 // NewSecret wraps value.
-func NewSecret(value string) Secret { return Secret{&value} }
+func NewSecret(value string) Secret { return Secret{value: &value} }
+
+// UnmarshalText makes s a copy of text, for what is decoded. Encoding s again does
+// not show it.
+func (s *Secret) UnmarshalText(text []byte) error {
+	*s = NewSecret(string(text))
+	return nil
+}
 
 // Reveal returns the value, for the one line that has to send or compare it.
 func (s Secret) Reveal() string {
@@ -34,12 +44,82 @@ func (s Secret) Reveal() string {
 // Empty says whether there is no value.
 func (s Secret) Empty() bool { return s.Reveal() == "" }
 
+// Secrets are texts like [Secret], in order. The first is mostly the only one, and
+// takes no memory but its own.
+type Secrets struct {
+	unprinted
+	first Secret
+	more  []Secret
+}
+
+// NewSecrets wraps values where they are: they must not change afterwards.
+func NewSecrets(values ...string) (s Secrets) {
+	for i := range values {
+		s.Add(Secret{value: &values[i]})
+	}
+	return s
+}
+
+// Add appends secret. Copies of s do not change.
+func (s *Secrets) Add(secret Secret) {
+	switch {
+	case secret.value == nil:
+		s.Add(NewSecret(""))
+	case s.first.value == nil:
+		s.first = secret
+	default:
+		s.more = append(s.more[:len(s.more):len(s.more)], secret)
+	}
+}
+
+// Len is how many there are, empty ones among them.
+func (s Secrets) Len() int {
+	if s.first.value == nil {
+		return 0
+	}
+	return 1 + len(s.more)
+}
+
+// At returns the one at i, counted from 0.
+func (s Secrets) At(i int) Secret {
+	if i == 0 {
+		return s.first
+	}
+	return s.more[i-1]
+}
+
+// Hidden is a value that must not be printed and is more than one text, such as a key
+// or a form with secrets in it. It prints like a [Secret]. It stands behind a function
+// because package fmt, given a verb that does not fit such as %s, follows a pointer to
+// a slice, a map or a struct.
+type Hidden[T any] struct {
+	unprinted
+	value func() T
+}
+
+// Hide wraps value.
+func Hide[T any](value T) Hidden[T] { return Hidden[T]{value: func() T { return value }} }
+
+// Reveal returns the value, for the one line that has to use it; zero where none was
+// wrapped.
+func (h Hidden[T]) Reveal() (value T) {
+	if h.value != nil {
+		value = h.value()
+	}
+	return value
+}
+
 const redacted = "[redacted]"
 
-func (s Secret) String() string               { return redacted }
-func (s Secret) GoString() string             { return redacted }
-func (s Secret) LogValue() slog.Value         { return slog.StringValue(redacted) }
-func (s Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+// unprinted has what embeds it print as "[redacted]". It cannot keep package fmt
+// from the other fields where that calls no methods: they must be pointers to texts,
+// or functions.
+type unprinted struct{}
+
+func (unprinted) String() string               { return redacted }
+func (unprinted) GoString() string             { return redacted }
+func (unprinted) LogValue() slog.Value         { return slog.StringValue(redacted) }
+func (unprinted) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
 var (
 	_ fmt.Stringer   = Secret{}
@@ -157,15 +237,15 @@ const maxToken = 8 << 10
 // ParseBearer reads the values of all Authorization headers of one request (RFC
 // 6750 section 2.1). Two headers are refused: which of them counts would be a
 // guess, and an upstream could guess differently.
-func ParseBearer(headers []string) (Secret, error) {
-	switch len(headers) {
+func ParseBearer(headers Secrets) (Secret, error) {
+	switch headers.Len() {
 	case 0:
 		return Secret{}, ErrMissing
 	case 1:
 	default:
 		return Secret{}, ErrInvalid
 	}
-	scheme, token, ok := strings.Cut(headers[0], " ")
+	scheme, token, ok := strings.Cut(headers.At(0).Reveal(), " ")
 	if !ok || !strings.EqualFold(scheme, "Bearer") {
 		return Secret{}, ErrInvalid
 	}

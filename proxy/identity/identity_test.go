@@ -44,7 +44,7 @@ func TestParseBearer(t *testing.T) {
 		{"scheme glued on", []string{"Bearerabc"}, "", ErrInvalid},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			got, err := ParseBearer(row.headers)
+			got, err := ParseBearer(NewSecrets(row.headers...))
 			if got.Reveal() != row.want || !errors.Is(err, row.err) {
 				t.Errorf("%q, %v; want %q, %v", got.Reveal(), err, row.want, row.err)
 			}
@@ -59,7 +59,7 @@ func FuzzParseBearer(f *testing.F) {
 	f.Add("bearer  a==")
 	f.Add("Basic x")
 	f.Fuzz(func(t *testing.T, header string) {
-		token, err := ParseBearer([]string{header})
+		token, err := ParseBearer(NewSecrets(header))
 		if err != nil {
 			if !token.Empty() {
 				t.Errorf("an error with a token: %v", err)

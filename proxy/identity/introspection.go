@@ -236,7 +236,7 @@ type answer struct {
 	Expiry   *float64   `json:"exp"` // 0 is a time, and long past
 	Before   float64    `json:"nbf"`
 	IssuedAt *float64   `json:"iat"`
-	ID       string     `json:"jti"`
+	ID       Secret     `json:"jti"`
 	Type     string     `json:"token_type"`
 	Bound    any        `json:"cnf"` // RFC 7800: usable only with proof of a key
 }
@@ -272,7 +272,7 @@ func (v *Introspector) query(ctx context.Context, token Secret) ([]byte, error) 
 	case r.Status != http.StatusOK || r.Media != "application/json":
 		return nil, fmt.Errorf("introspection endpoint answered %d with media type %.64q", r.Status, r.Media)
 	}
-	return r.Body, nil
+	return r.Body.Reveal(), nil
 }
 
 func readAnswer(body []byte) (answer, error) {
@@ -289,7 +289,7 @@ func (v *Introspector) judge(a answer, now time.Time) (Principal, error) {
 	p := Principal{
 		Issuer: v.opts.Issuer, Subject: v.opts.SubjectPrefix + a.Subject, ClientID: a.ClientID,
 		Audience: a.Audience, Scopes: strings.Fields(a.Scope),
-		TokenID: NewSecret(a.ID), Issued: optionalDate(a.IssuedAt),
+		TokenID: a.ID, Issued: optionalDate(a.IssuedAt),
 	}
 	if a.Expiry != nil {
 		p.Expiry = date(*a.Expiry)

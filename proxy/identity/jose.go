@@ -17,9 +17,9 @@ import (
 type signed struct {
 	header    header
 	claims    claims
-	payload   []byte // JSON text of claims
-	input     string // what the signature is over
-	signature []byte
+	payload   Hidden[[]byte] // JSON text of claims
+	input     Secret         // what the signature is over
+	signature Hidden[[]byte]
 }
 
 // header holds the members of RFC 7515 section 4.1 that matter here. Those that
@@ -59,7 +59,7 @@ type claims struct {
 	Expiry    *float64   `json:"exp"`
 	NotBefore *float64   `json:"nbf"`
 	IssuedAt  *float64   `json:"iat"`
-	ID        string     `json:"jti"`
+	ID        Secret     `json:"jti"`
 	ClientID  string     `json:"client_id"`
 	Party     string     `json:"azp"`
 	Scope     string     `json:"scope"`
@@ -87,18 +87,21 @@ func readSigned(token string) (*signed, error) {
 	if !ok || strings.Contains(signature, ".") || err != nil || !isObject(text) {
 		return nil, errOpaque
 	}
-	s := &signed{input: token[:len(head)+1+len(body)]}
+	s := &signed{input: NewSecret(token[:len(head)+1+len(body)])}
 	// This decoder refuses duplicate names and invalid UTF-8 and matches case
 	// exactly, at every depth.
 	if json.Unmarshal(text, &s.header) != nil {
 		return nil, ErrInvalid
 	}
-	if s.payload, err = segment(body); err != nil || !isObject(s.payload) || json.Unmarshal(s.payload, &s.claims) != nil {
+	payload, err := segment(body)
+	if err != nil || !isObject(payload) || json.Unmarshal(payload, &s.claims) != nil {
 		return nil, ErrInvalid
 	}
-	if s.signature, err = segment(signature); err != nil {
+	sealed, err := segment(signature)
+	if err != nil {
 		return nil, ErrInvalid
 	}
+	s.payload, s.signature = Hide(payload), Hide(sealed)
 	return s, nil
 }
 

@@ -114,7 +114,7 @@ func (v *JWT) verify(ctx context.Context, s *signed, d digest) (Principal, error
 	if err != nil {
 		return Principal{}, err
 	}
-	if err := jwt.GetSigningMethod(s.header.Algorithm).Verify(s.input, s.signature, key); err != nil {
+	if err := jwt.GetSigningMethod(s.header.Algorithm).Verify(s.input.Reveal(), s.signature.Reveal(), key); err != nil {
 		return Principal{}, ErrInvalid
 	}
 	now := v.opts.Now()
@@ -169,8 +169,8 @@ func (v *JWT) principal(s *signed) Principal {
 	c := &s.claims
 	p := Principal{
 		Issuer: v.opts.Issuer, Subject: v.opts.SubjectPrefix + c.Subject, ClientID: c.ClientID,
-		Audience: c.Audience, Expiry: date(*c.Expiry).Add(skew), Scopes: splitScope(c.Scope), Roles: v.opts.Roles.of(s.payload),
-		TokenID: NewSecret(c.ID), Issued: optionalDate(c.IssuedAt),
+		Audience: c.Audience, Expiry: date(*c.Expiry).Add(skew), Scopes: splitScope(c.Scope), Roles: v.opts.Roles.of(s.payload.Reveal()),
+		TokenID: c.ID, Issued: optionalDate(c.IssuedAt),
 	}
 	if p.ClientID == "" {
 		p.ClientID = c.Party

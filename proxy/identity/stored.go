@@ -18,10 +18,10 @@ const commandAgain = 10 * time.Second
 // StoredOptions say where a secret of the operator's is kept: in exactly one of
 // File, Value and Command.
 type StoredOptions struct {
-	File    string   // holds one line; read again when it changes
-	Value   Secret   // does not change
-	Command []string // prints one line; run when it is needed, without a shell
-	Env     []string // the whole environment of Command, as NAME=value
+	File    string           // holds one line; read again when it changes
+	Value   Secret           // does not change
+	Command []string         // prints one line; run when it is needed, without a shell
+	Env     Hidden[[]string] // the whole environment of Command, as NAME=value
 	// MaxAge is how long what Command printed may be used. Zero means until the
 	// upstream refuses it.
 	MaxAge time.Duration
@@ -167,7 +167,7 @@ func (s *Stored) run(ctx context.Context) error {
 	if ok {
 		return err // somebody's run ended between the caller's question and this one
 	}
-	value, err := runCommand(ctx, s.opts.Command, s.opts.Env)
+	value, err := runCommand(ctx, s.opts.Command, s.opts.Env.Reveal())
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.value = Credential{} // it is too old, or was refused

@@ -183,7 +183,7 @@ func TestStoredCommand(t *testing.T) {
 	clock := newHand()
 	p := newProgram(t, `echo "token-$NAME"; echo noise >&2`)
 	var log bytes.Buffer
-	s, err := NewStored(StoredOptions{Command: p.command(), Env: []string{"NAME=one"}, MaxAge: time.Minute, Now: clock.Now, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	s, err := NewStored(StoredOptions{Command: p.command(), Env: Hide([]string{"NAME=one"}), MaxAge: time.Minute, Now: clock.Now, Log: slog.New(slog.NewTextHandler(&log, nil))})
 	if err != nil || p.runs() != 0 {
 		t.Fatalf("%v, run %d times before anybody asked", err, p.runs())
 	}
@@ -288,7 +288,7 @@ func TestCommandIsBounded(t *testing.T) {
 func TestStoredCommandOutlivesItsCaller(t *testing.T) {
 	p := newProgram(t, "while [ ! -e $GO ]; do sleep 0.01; done; echo late")
 	gate := filepath.Join(p.dir, "go")
-	s, err := NewStored(StoredOptions{Command: p.command(), Env: append(os.Environ(), "GO="+gate)})
+	s, err := NewStored(StoredOptions{Command: p.command(), Env: Hide(append(os.Environ(), "GO="+gate))})
 	if err != nil {
 		t.Fatal(err)
 	}

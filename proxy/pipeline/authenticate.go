@@ -3,7 +3,6 @@ package pipeline
 import (
 	"context"
 	"errors"
-	"slices"
 
 	"mcp-sidecar/proxy/identity"
 	"mcp-sidecar/proxy/wire"
@@ -15,7 +14,7 @@ func (p *Pipeline) authenticate(ctx context.Context, c *Call) error {
 	if c.Dir == FromUpstream {
 		return nil // inherits the principal of the call or session it belongs to
 	}
-	if c.Transport == Stdio && c.tokens() == nil && (c.Verb == wire.End || c.method != nil && c.method.unauthenticated && !p.delegates()) {
+	if c.Transport == Stdio && c.tokens().Len() == 0 && (c.Verb == wire.End || c.method != nil && c.method.unauthenticated && !p.delegates()) {
 		// Clients open a pipe before they know that a token is wanted. What they read
 		// here grants nothing. A server that is shown a credential of each caller would
 		// be shown none, so it is not asked. Its end comes from the pipe itself, which knows of no
@@ -66,16 +65,16 @@ const unbound = "none"
 var strangers = identity.Principal{Issuer: unbound}.Key()
 
 // tokens are the values that were presented, wherever they stand.
-func (c *Call) tokens() []string {
+func (c *Call) tokens() identity.Secrets {
 	if c.carrier != 0 {
-		return []string{"Bearer " + c.Msg.Text(c.carrier)}
+		return identity.NewSecrets("Bearer " + c.Msg.Text(c.carrier))
 	}
 	return c.Head.Authorization
 }
 
 // Credentials are the values of Authorization that c came with, wherever they stood.
 // The stream of a pipe's session needs one, and no message brings it.
-func (c *Call) Credentials() []string { return slices.Clone(c.tokens()) }
+func (c *Call) Credentials() identity.Secrets { return c.tokens() }
 
 // verify checks the presented token, once per message. Whether there are too many
 // of them may be known only after that, when the whole body has been read.
@@ -111,7 +110,7 @@ func (p *Pipeline) verify(ctx context.Context, c *Call) error {
 }
 
 func (c *Call) token() (identity.Secret, error) {
-	if c.Head.QueryTokens != nil {
+	if c.Head.QueryTokens.Len() > 0 {
 		// Queries end up in logs and histories (RFC 6750 section 5.3).
 		return identity.Secret{}, &identity.Refusal{Public: "a token in the query is not accepted", Description: "unknown or invalid token"}
 	}

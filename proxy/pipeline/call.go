@@ -2,7 +2,9 @@ package pipeline
 
 import (
 	"errors"
+	"fmt"
 	"io"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -59,8 +61,8 @@ type Head struct {
 	Params                map[string][]string // Mcp-Param-* by canonical name
 	Session               string              // Mcp-Session-Id
 	LastEvent             string              // Last-Event-ID
-	Authorization         []string            // every value of the header
-	QueryTokens           []string            // every token that stood in the query
+	Authorization         identity.Secrets    // every value of the header
+	QueryTokens           identity.Secrets    // every token that stood in the query
 }
 
 // Body is a message that has not been read yet.
@@ -107,9 +109,9 @@ type Call struct {
 	targetKind   feature
 	rule         ToolRule
 	tool         toolInfo
-	presented    []string          // the credentials, where they must not turn up
-	forms        []string          // the same, as they may be disguised
-	doubt        *identity.Refusal // why no token in the message counts
+	presented    identity.Secrets          // the credentials, where they must not turn up
+	forms        identity.Hidden[[]string] // the same, as they may be disguised
+	doubt        *identity.Refusal         // why no token in the message counts
 	verified     bool
 	destructive  bool
 	holdsQuota   bool
@@ -141,13 +143,26 @@ type Call struct {
 	waited       float64 // milliseconds
 }
 
+// Format, LogValue and MarshalText write the call's id, whatever is asked for. The
+// message may hold the caller's token, and what is forwarded the sidecar's own: a call
+// that is printed by mistake must show neither.
+func (c *Call) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, "call "+c.ID) }
+
+// LogValue is described at Format.
+func (c *Call) LogValue() slog.Value { return slog.StringValue("call " + c.ID) }
+
+// MarshalText is described at Format.
+func (c *Call) MarshalText() ([]byte, error) { return []byte("call " + c.ID), nil }
+
 func (c *Call) begin(now time.Time, out Sink) {
 	if c.ID == "" {
 		c.ID = newID()
 	}
 	c.started, c.out, c.Args = now, out, wire.Absent
-	for _, value := range slices.Concat(c.Head.Authorization, c.Head.QueryTokens) {
-		c.present(credentialIn(value))
+	for _, values := range [...]identity.Secrets{c.Head.Authorization, c.Head.QueryTokens} {
+		for i := range values.Len() {
+			c.present(credentialIn(values.At(i).Reveal()))
+		}
 	}
 }
 
@@ -159,7 +174,8 @@ const shortestToken = 8
 // up elsewhere even when it is refused.
 func (c *Call) present(credential string) {
 	if len(credential) >= shortestToken {
-		c.presented, c.forms = append(c.presented, credential), nil
+		c.presented.Add(identity.NewSecret(credential))
+		c.forms = identity.Hidden[[]string]{}
 	}
 }
 

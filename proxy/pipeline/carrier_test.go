@@ -78,7 +78,7 @@ func TestTokenInMeta(t *testing.T) {
 			w := pipeWorld(t, nil)
 			c := lineCall(row.meta, "")
 			if row.env != "" {
-				c.Head.Authorization = []string{"Bearer " + row.env}
+				c.Head.Authorization = identity.NewSecrets("Bearer " + row.env)
 			}
 			if row.http {
 				c.Transport = HTTP
@@ -163,7 +163,7 @@ func TestPipeRevision(t *testing.T) {
 	} {
 		w := pipeWorld(t, nil)
 		c := lineCall(meta, "")
-		c.Head.Authorization = []string{"Bearer token-of-alice"}
+		c.Head.Authorization = identity.NewSecrets("Bearer token-of-alice")
 		if k := w.handle(c); k.answer.Outcome != want || (w.touched() == 1) != (want == Allowed) {
 			t.Errorf("%s: %+v %s", meta, k.answer, k.answer.Body)
 		}

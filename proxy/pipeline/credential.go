@@ -43,7 +43,7 @@ func (c *Call) findMetaToken() {
 	switch {
 	case c.Transport != Stdio:
 		c.doubt = errMetaToken
-	case len(c.Head.Authorization) > 0:
+	case c.Head.Authorization.Len() > 0:
 		c.doubt = errTwoTokens
 	}
 }
@@ -63,7 +63,7 @@ func (p *Pipeline) findTokenArgument(c *Call) {
 		return
 	}
 	c.argument = at
-	if c.tokens() == nil {
+	if c.tokens().Len() == 0 {
 		c.carrier = at
 		c.present(m.Text(at))
 	}
@@ -186,21 +186,33 @@ func (c *Call) holdsCredential(from, until int) bool {
 // carries says whether text contains a credential that was presented: as it is,
 // percent-encoded, or inside Base64.
 func (c *Call) carries(text string) bool {
-	if !slices.ContainsFunc(c.presented, func(s string) bool { return len(text) >= len(s) }) {
+	if !c.presentedWithin(len(text)) {
 		return false // every form is at least as long
 	}
-	if c.forms == nil {
-		for _, credential := range c.presented {
-			c.forms = append(c.forms, credentialForms(credential)...)
+	forms := c.forms.Reveal()
+	if forms == nil {
+		for i := range c.presented.Len() {
+			forms = appendForms(forms, c.presented.At(i).Reveal())
 		}
+		c.forms = identity.Hide(forms)
 	}
 	contains := func(form string) bool { return strings.Contains(text, form) }
-	if slices.ContainsFunc(c.forms, contains) {
+	if slices.ContainsFunc(forms, contains) {
 		return true
 	}
 	if percentEncoded(text) {
 		text = percentDecoded(text)
-		return slices.ContainsFunc(c.forms, contains)
+		return slices.ContainsFunc(forms, contains)
+	}
+	return false
+}
+
+// presentedWithin says whether a credential of at most n bytes was presented.
+func (c *Call) presentedWithin(n int) bool {
+	for i := range c.presented.Len() {
+		if len(c.presented.At(i).Reveal()) <= n {
+			return true
+		}
 	}
 	return false
 }
@@ -221,12 +233,12 @@ func percentEncoded(s string) bool {
 	}
 }
 
-// credentialForms returns what a text that carries credential contains. The
+// appendForms appends what a text that carries credential contains. The
 // outer characters of a Base64 text depend on what stands around the
 // credential; what is in between does not, for each of the three ways in which
 // it can be aligned.
-func credentialForms(credential string) []string {
-	forms := append(make([]string, 0, 7), credential)
+func appendForms(forms []string, credential string) []string {
+	forms = append(slices.Grow(forms, 7), credential)
 	for shift := range min(3, len(credential)) {
 		inner := credential[shift:]
 		inner = inner[:len(inner)/3*3]

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 
+	"mcp-sidecar/proxy/identity"
 	"mcp-sidecar/proxy/wire"
 )
 
@@ -16,11 +17,12 @@ const maxEventID = 1024
 // 2025-11-25, basic/transports, "Resumability and Redelivery"). A server that
 // keeps the events of all sessions in one place would otherwise send one client
 // what another was told.
-type eventKey [sha256.Size]byte
+type eventKey struct{ key identity.Hidden[[]byte] }
 
-func newEventKey() (k eventKey) {
-	_, _ = rand.Read(k[:]) // never fails (crypto/rand)
-	return k
+func newEventKey() eventKey {
+	key := make([]byte, sha256.Size)
+	_, _ = rand.Read(key) // never fails (crypto/rand)
+	return eventKey{identity.Hide(key)}
 }
 
 // markSize is the length of a mark and the dot before it, in bytes.
@@ -30,7 +32,7 @@ const markBytes = 16
 
 // mark is id as the client of session reads it.
 func (k *eventKey) mark(session, id string) string {
-	h := hmac.New(sha256.New, k[:])
+	h := hmac.New(sha256.New, k.key.Reveal())
 	_, _ = h.Write([]byte(session + "\x00" + id)) // never fails (package hash)
 	return id + "." + base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:markBytes])
 }

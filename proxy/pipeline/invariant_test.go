@@ -147,7 +147,7 @@ func pass(err error) error {
 }
 
 func message(body string) *Call {
-	return &Call{Body: Body{Reader: strings.NewReader(body), Size: int64(len(body))}, Head: Head{Authorization: []string{"Bearer token-of-alice"}}}
+	return &Call{Body: Body{Reader: strings.NewReader(body), Size: int64(len(body))}, Head: Head{Authorization: identity.NewSecrets("Bearer token-of-alice")}}
 }
 
 func callOf(tool string) *Call {

@@ -10,7 +10,7 @@ import (
 // New returns a pipeline for one upstream.
 func New(o Options) *Pipeline {
 	o = o.withDefaults()
-	p := &Pipeline{opts: o, sessions: o.Shared.sessions, quota: &o.Shared.quota, seal: newSealer(o.SealKey, o.Now), events: newEventKey()}
+	p := &Pipeline{opts: o, sessions: o.Shared.sessions, quota: &o.Shared.quota, seal: newSealer(o.SealKey.Reveal(), o.Now), events: newEventKey()}
 	p.inventories = inventories{make: func() *inventory { return newInventory(p.fetchTools, o.Now) }}
 	p.closing, p.close = context.WithCancel(context.Background())
 	p.draining, p.drain = context.WithCancel(p.closing)

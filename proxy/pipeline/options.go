@@ -66,7 +66,7 @@ type Options struct {
 	Locate func(ctx context.Context, x wire.Exchange, uri string) error
 	// SealKey seals what the upstream wants back from the client. Empty means a
 	// random key: then only this process can open it.
-	SealKey       []byte
+	SealKey       identity.Hidden[[]byte]
 	Policy        Authorizer
 	Authorization guards.Mode // Enforce, or Observe
 	PerCaller     bool        // the policy tells callers apart, so that lists are private

@@ -43,7 +43,7 @@ func newWatching(t *testing.T) *watching {
 		})
 	})
 	session := w.pipe.sessions.open(&Session{owner: watcher.Key(), server: "docs", forget: func(*Session) {}})
-	c := &Call{Verb: wire.Watch, Transport: HTTP, Head: Head{Session: session.ID, Authorization: []string{"Bearer token-of-alice"}}}
+	c := &Call{Verb: wire.Watch, Transport: HTTP, Head: Head{Session: session.ID, Authorization: identity.NewSecrets("Bearer token-of-alice")}}
 	go func() { w.ended <- w.handle(c).answer }()
 	synctest.Wait()
 	return w

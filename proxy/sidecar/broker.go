@@ -61,7 +61,7 @@ func (s *Sidecar) buildBroker() error {
 }
 
 // brokerKey encrypts what the broker keeps.
-func (s *Sidecar) brokerKey() ([]byte, error) {
+func (s *Sidecar) brokerKey() (identity.Hidden[[]byte], error) {
 	if s.cfg.Broker.KeyFile == "" {
 		return s.sealKey()
 	}

@@ -19,6 +19,7 @@ import (
 	"mcp-sidecar/proxy/audit"
 	"mcp-sidecar/proxy/config"
 	"mcp-sidecar/proxy/front"
+	"mcp-sidecar/proxy/identity"
 	"mcp-sidecar/proxy/pipeline"
 )
 
@@ -75,20 +76,20 @@ func (s *Sidecar) build() error {
 const shortestKey = 32
 
 // sealKey is the configured key, or nothing.
-func (s *Sidecar) sealKey() ([]byte, error) {
+func (s *Sidecar) sealKey() (identity.Hidden[[]byte], error) {
 	if s.cfg.SealKeyFile == "" {
-		return nil, nil
+		return identity.Hidden[[]byte]{}, nil
 	}
 	return s.keyFrom("seal_key_file", s.cfg.SealKeyFile)
 }
 
 // keyFrom reads a key from the file that setting names.
-func (s *Sidecar) keyFrom(setting, file string) ([]byte, error) {
+func (s *Sidecar) keyFrom(setting, file string) (identity.Hidden[[]byte], error) {
 	key, err := s.readSecret(file)
 	if err == nil && len(key) < shortestKey {
 		err = fmt.Errorf("%w: %s: the key has fewer than %d characters; make one with: openssl rand -hex 32", ErrConfig, setting, shortestKey)
 	}
-	return []byte(key), err
+	return identity.Hide([]byte(key)), err
 }
 
 func (s *Sidecar) buildPolicy() (*policy.Engine, error) {

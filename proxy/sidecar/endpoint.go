@@ -18,6 +18,7 @@ import (
 	"mcp-sidecar/proxy/backend"
 	"mcp-sidecar/proxy/config"
 	"mcp-sidecar/proxy/front"
+	"mcp-sidecar/proxy/identity"
 	"mcp-sidecar/proxy/pipeline"
 	"mcp-sidecar/proxy/wire"
 )
@@ -45,8 +46,8 @@ type endpoint struct {
 // shared are the parts that every endpoint uses: rules, identities and records do
 // not depend on the server, and limits per principal hold over all of them.
 type shared struct {
-	verifier pipeline.Authenticator // nil where everybody is anonymous
-	sealKey  []byte                 // empty: random for each pipeline
+	verifier pipeline.Authenticator  // nil where everybody is anonymous
+	sealKey  identity.Hidden[[]byte] // empty: random for each pipeline
 	counts   *pipeline.Shared
 	input    []guards.Input
 	output   []guards.Output

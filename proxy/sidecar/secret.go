@@ -23,8 +23,8 @@ import (
 // the sidecar it belongs to.
 type ownSecrets struct {
 	mu  sync.Mutex
-	of  map[string][]string // by what it is for, the newest last
-	all atomic.Pointer[[]string]
+	of  map[string]identity.Hidden[[]string] // by what it is for, the newest last
+	all atomic.Pointer[identity.Hidden[[]string]]
 }
 
 // remembered is how many values of one secret are kept out of sight. An answer
@@ -35,25 +35,26 @@ const remembered = 3
 func (o *ownSecrets) learn(name, value string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	known := o.of[name]
+	known := o.of[name].Reveal()
 	if value == "" || slices.Contains(known, value) {
 		return
 	}
 	if o.of == nil {
-		o.of = map[string][]string{}
+		o.of = map[string]identity.Hidden[[]string]{}
 	}
-	o.of[name] = append(known[max(0, len(known)-remembered+1):len(known):len(known)], value)
+	o.of[name] = identity.Hide(append(known[max(0, len(known)-remembered+1):len(known):len(known)], value))
 	var all []string
 	for _, name := range slices.Sorted(maps.Keys(o.of)) {
-		all = append(all, o.of[name]...)
+		all = append(all, o.of[name].Reveal()...)
 	}
-	o.all.Store(&all)
+	hidden := identity.Hide(all)
+	o.all.Store(&hidden)
 }
 
 // list returns them as they are now.
 func (o *ownSecrets) list() []string {
 	if all := o.all.Load(); all != nil {
-		return *all
+		return all.Reveal()
 	}
 	return nil
 }
@@ -119,7 +120,7 @@ func (s *Sidecar) secretFiles() []string {
 // keeps one.
 func (s *Sidecar) store(name string, c config.Credential) error {
 	o := identity.StoredOptions{
-		Command: c.Exec, Env: commandEnv(), MaxAge: time.Duration(c.MaxAge),
+		Command: c.Exec, Env: identity.Hide(commandEnv()), MaxAge: time.Duration(c.MaxAge),
 		Accept: func(value string) error { return s.accept("upstreams."+name, value) },
 		Log:    s.log.With("upstream", name), Now: s.opts.Now,
 	}
