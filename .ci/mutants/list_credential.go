@@ -100,7 +100,7 @@ var credentialMutants = []mutant{
 	{name: "exchange: a pipe opens for nobody", file: "proxy/pipeline/authenticate.go", old: " && !p.delegates()) {", new: ") {", pkgs: []string{"./proxy/sidecar"}, run: "Exchange"},
 	{name: "exchange: one inventory for all callers", file: "proxy/pipeline/delegate.go", old: "if p.opts.Delegated[server] {", new: "if false {", pkgs: []string{"./proxy/sidecar"}, run: "Exchange"},
 	{name: "exchange: others may keep a caller's list", file: "proxy/pipeline/lists.go", old: " || o.p.delegates())", new: ")", pkgs: []string{"./proxy/pipeline"}, run: "CacheScope"},
-	{name: "exchange: what was issued is echoed", file: "proxy/pipeline/inspect_output.go", old: "issued := c.delegation.Issued()", new: "issued := c.delegation.Issued()[:0:0]", pkgs: []string{"./proxy/sidecar"}, run: "Exchange"},
+	{name: "exchange: what was issued is echoed", file: "proxy/pipeline/inspect_output.go", old: "range c.delegation.Issued() {", new: "range c.delegation.Issued()[:0:0] {", pkgs: []string{"./proxy/sidecar"}, run: "Exchange"},
 	{name: "exchange: a merged server is shown nothing", file: "proxy/sidecar/issued.go", old: " || e.name == merged)", new: ")", pkgs: []string{"./proxy/sidecar"}, run: "Exchange"},
 	{name: "exchange: resources of one caller are everybody's", file: "proxy/backend/merge/index.go", old: "\tif !v.perCaller {\n", new: "\tif true {\n", pkgs: []string{"./proxy/sidecar"}, run: "Exchange"},
 	{name: "exchange: indexes without bounds", file: "proxy/backend/merge/index.go", old: "if len(v.of) < maxIndexes {", new: "if true {", pkgs: []string{"./proxy/backend/merge"}, run: "Indexes"},

@@ -60,7 +60,7 @@ var edgeMutants = []mutant{
 	{name: "wiring: metadata leaves issuers out", file: "proxy/sidecar/verifier.go", old: "for _, j := range a.JWT {\n\t\tnames", new: "for _, j := range a.JWT[:0] {\n\t\tnames", pkgs: sidecarTests},
 	{name: "wiring: balanced observes", file: "proxy/sidecar/build.go", old: "if p == config.PresetObserve {", new: "if p != config.PresetStrict {", pkgs: sidecarTests},
 	{name: "wiring: observe enforces", file: "proxy/sidecar/build.go", old: "if p == config.PresetObserve {", new: "if false {", pkgs: sidecarTests},
-	{name: "wiring: nobody is asked for a token", file: "proxy/sidecar/endpoint.go", old: "Authenticator: s.verifierFor(e, sh.verifier),", new: "Authenticator: nil,", pkgs: sidecarTests},
+	{name: "wiring: nobody is asked for a token", file: "proxy/sidecar/endpoint.go", old: "Authenticator: s.remembering(s.verifierFor(e, sh.verifier)),", new: "Authenticator: nil,", pkgs: sidecarTests},
 	{name: "wiring: tools mean nothing", file: "proxy/sidecar/endpoint.go", old: "Catalog:       s.parts.catalog,", new: "", pkgs: sidecarTests},
 	{name: "wiring: no secrets guard", file: "proxy/sidecar/endpoint.go", old: "[]guards.Output{secrets.OwnGuard{}, secrets.New(), injection.New()}", new: "[]guards.Output{secrets.OwnGuard{}, injection.New()}", pkgs: sidecarTests},
 	{name: "wiring: no injection guard", file: "proxy/sidecar/endpoint.go", old: "[]guards.Output{secrets.OwnGuard{}, secrets.New(), injection.New()}", new: "[]guards.Output{secrets.OwnGuard{}, secrets.New()}", pkgs: sidecarTests},

@@ -158,7 +158,7 @@ func (c *Call) again() *Call {
 	return &Call{
 		ID: c.ID, Dir: c.Dir, Verb: c.Verb, Transport: c.Transport, Msg: m, Era: c.Era, Version: c.Version,
 		Method: c.Method, Target: c.Target, server: c.server, bare: c.bare, runs: c.runs, Args: c.Args, Principal: c.Principal, delegation: c.delegation, Session: c.Session, Entry: c.Entry,
-		method: c.method, targetKind: c.targetKind, rule: c.rule, tool: c.tool, carrier: c.carrier,
+		method: c.method, targetKind: c.targetKind, rule: c.rule, tool: c.tool, carrier: c.carrier, presented: c.presented,
 	}
 }
 

@@ -42,18 +42,17 @@ func (p *Pipeline) inspectOutput(c *Call, m *wire.Message) ([]byte, error) {
 	return o.reconcile(body)
 }
 
-// ownCredentials are what no answer to c may echo.
+// ownCredentials are what no answer to c may echo: those of the sidecar's, and what c
+// came with. The upstream was not shown the latter, but may know it from elsewhere.
 func (p *Pipeline) ownCredentials(c *Call) (all []string) {
 	if p.opts.Own != nil {
-		all = p.opts.Own(c.Principal)
+		all = slices.Clip(p.opts.Own(c.Principal))
 	}
-	issued := c.delegation.Issued()
-	if issued == nil {
-		return all
-	}
-	all = slices.Clone(all)
-	for _, credential := range issued {
+	for _, credential := range c.delegation.Issued() {
 		all = append(all, credential.Reveal())
+	}
+	for i := range c.presented.Len() {
+		all = append(all, c.presented.At(i).Reveal())
 	}
 	return all
 }

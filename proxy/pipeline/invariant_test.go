@@ -73,13 +73,20 @@ type kept struct {
 	onEvent error
 }
 
-func (k *kept) Session(id string) { k.session = id }
+func (k *kept) Session(id string) { heard.Hear("an answer", id); k.session = id }
 func (k *kept) Open(bool)         {}
 func (k *kept) Event(ev wire.Event) error {
+	heard.Hear("an answer", ev.ID, ev.Type, ev.Retry, string(ev.Data))
 	k.events = append(k.events, string(ev.Data))
 	return k.onEvent
 }
-func (k *kept) Answer(a *Answer) { k.answer = a }
+func (k *kept) Answer(a *Answer) {
+	heard.Hear("an answer", string(a.Body), a.Allow)
+	if a.Challenge != nil {
+		heard.Hear("an answer", *a.Challenge)
+	}
+	k.answer = a
+}
 
 // world is a pipeline with everything around it.
 type world struct {
@@ -93,7 +100,8 @@ type world struct {
 
 const answered = `{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"done"}]}}`
 
-// newWorld lets everything pass; change makes it otherwise.
+// newWorld lets everything pass; change makes it otherwise. At the end of t all that it
+// has let out is searched for credentials of its callers.
 func newWorld(t *testing.T, change func(*Options)) *world {
 	t.Helper()
 	w := &world{}
@@ -119,8 +127,9 @@ func newWorld(t *testing.T, change func(*Options)) *world {
 	if change != nil {
 		change(&w.opts)
 	}
+	watch(&w.opts)
 	w.pipe = New(w.opts)
-	t.Cleanup(w.pipe.Close)
+	t.Cleanup(func() { w.pipe.Close(); w.checkCanaries(t) })
 	return w
 }
 
@@ -154,9 +163,12 @@ func callOf(tool string) *Call {
 	return message(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"` + tool + `","arguments":{}}}`)
 }
 
-func (w *world) handle(c *Call) *kept {
+func (w *world) handle(c *Call) *kept { return w.handleIn(context.Background(), c) }
+
+func (w *world) handleIn(ctx context.Context, c *Call) *kept {
 	k := &kept{}
-	w.pipe.Handle(context.Background(), c, k)
+	w.pipe.Handle(ctx, c, k)
+	watchFor(c)
 	return k
 }
 
@@ -535,7 +547,7 @@ func TestSessionsAreCounted(t *testing.T) {
 func TestRefusedSessionEnds(t *testing.T) {
 	const greeting = `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25"}}`
 	opens := func(w *world, answer string, ended chan<- wire.Exchange) {
-		w.pipe.opts.Upstream = upstreamFunc(func(_ context.Context, x wire.Exchange, s wire.Sink) error {
+		w.pipe.opts.Upstream = watched{upstreamFunc(func(_ context.Context, x wire.Exchange, s wire.Sink) error {
 			if x.Verb == wire.End {
 				ended <- x
 				return nil
@@ -544,7 +556,7 @@ func TestRefusedSessionEnds(t *testing.T) {
 				return err
 			}
 			return pass(s.Message(wire.Event{Data: []byte(answer)}))
-		})
+		})}
 	}
 	for name, row := range map[string]struct {
 		answer   string
@@ -590,7 +602,7 @@ func TestClientLeaves(t *testing.T) {
 		var after error
 		w := newWorld(t, nil)
 		next := w.opts.Upstream
-		w.pipe.opts.Upstream = upstreamFunc(func(ctx context.Context, x wire.Exchange, s wire.Sink) error {
+		w.pipe.opts.Upstream = watched{upstreamFunc(func(ctx context.Context, x wire.Exchange, s wire.Sink) error {
 			if bytes.Contains(x.Body, []byte(reservedID)) {
 				return next.Do(ctx, x, s)
 			}
@@ -599,11 +611,11 @@ func TestClientLeaves(t *testing.T) {
 				return after
 			}
 			return next.Do(ctx, x, s)
-		})
-		c, k := message(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":`+row.params+`}`), &kept{}
+		})}
+		c := message(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":` + row.params + `}`)
 		c.Head.Version = row.head
 		c.Head.Method, c.Head.Name = Header{Value: "tools/call", Present: true}, Header{Value: "read", Present: true}
-		w.pipe.Handle(ctx, c, k)
+		k := w.handleIn(ctx, c)
 		if (after != nil) != row.cancelled || (k.answer.Outcome == Allowed) == row.cancelled {
 			t.Errorf("%s: %v, %+v", row.name, after, k.answer)
 		}

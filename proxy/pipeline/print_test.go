@@ -15,7 +15,7 @@ import (
 // message, and shows none wherever it is printed: not the caller's, wherever that
 // stood, and not the sidecar's own.
 func TestNothingPrintsACredential(t *testing.T) {
-	const header, query, inBody, own = "CANARY7OF9A2HEADER", "CANARY7OF9A2QUERY", "CANARY7OF9A2BODY", "CANARY7OF9A2OWN"
+	const header, query, inBody, own = "CANARY7OF9A2HEADER", "CANARY7OF9A2QUERY", "CANARY7OF9A2BODY", "THE7SIDECARS9OWN" // begins differently: the upstream is shown it
 	secrets := []string{header, query, inBody, own}
 	stored, err := identity.NewStored(identity.StoredOptions{Value: identity.NewSecret(own)})
 	if err != nil {

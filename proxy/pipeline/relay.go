@@ -16,7 +16,7 @@ func (p *Pipeline) fromUpstream(s *answerSink, m *wire.Message, ev wire.Event) {
 	c := s.c
 	up := &Call{
 		Parent: c.ID, Dir: FromUpstream, Transport: c.Transport, Msg: m, Era: c.Era, Version: c.Version,
-		Principal: c.Principal, delegation: c.delegation, Session: c.Session, server: cmp.Or(ev.Server, c.server), window: c.streamed(), bytesIn: len(m.Raw),
+		Principal: c.Principal, delegation: c.delegation, presented: c.presented, Session: c.Session, server: cmp.Or(ev.Server, c.server), window: c.streamed(), bytesIn: len(m.Raw),
 	}
 	if m.Kind == wire.Response {
 		if up.memo = c.Session.recall(m, m.ID, byID); up.memo == nil {

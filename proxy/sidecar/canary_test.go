@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"regexp"
 	"slices"
@@ -184,18 +183,11 @@ func (r *rig) leaksOf(w *canary.Watch) (found []string) {
 	for where, text := range map[string]string{
 		"the audit file": string(file), "the log": r.stderr.String(), "an answer": r.answers.String(), "the listener": r.served.rest(),
 	} {
-		found = append(found, leaksIn(w, where, text)...)
+		found = append(found, w.In(where, text)...)
 	}
 	found = append(found, r.served.heard()...)
 	for name, u := range r.ups {
-		found = append(found, leaksIn(w, "upstream "+name, u.everything())...)
-	}
-	return found
-}
-
-func leaksIn(w *canary.Watch, where, text string) (found []string) {
-	for _, f := range w.Search([]byte(text)) {
-		found = append(found, fmt.Sprintf("%s holds a piece of the token of %q, from byte %d on", where, f.Name, f.At))
+		found = append(found, w.In("upstream "+name, u.everything())...)
 	}
 	return found
 }
@@ -217,7 +209,7 @@ func (e *ear) Write(p []byte) (int, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.text = append(e.text, p...); len(e.text) > earful {
-		e.leaks = append(e.leaks, leaksIn(&credentials, "the listener", string(e.text))...)
+		e.leaks = append(e.leaks, credentials.In("the listener", string(e.text))...)
 		e.text = append([]byte(nil), e.text[len(e.text)-overlap:]...)
 	}
 	return len(p), nil
@@ -321,7 +313,7 @@ func (r *rig) probeAll() {
 func overheard(t *testing.T, conn net.Conn) net.Conn {
 	heard := &buffer{}
 	t.Cleanup(func() {
-		for _, leak := range leaksIn(&credentials, "a child", heard.String()) {
+		for _, leak := range credentials.In("a child", heard.String()) {
 			t.Error(leak)
 		}
 	})
@@ -344,7 +336,7 @@ func TestEar(t *testing.T) {
 		var e ear
 		_, _ = e.Write([]byte(strings.Repeat(".", earful-shift) + token[:shift]))
 		_, _ = e.Write([]byte(token[shift:] + strings.Repeat(".", earful+1)))
-		if found := slices.Concat(e.heard(), leaksIn(&credentials, "the rest", e.rest())); len(found) == 0 {
+		if found := slices.Concat(e.heard(), credentials.In("the rest", e.rest())); len(found) == 0 {
 			t.Errorf("shifted by %d: not heard", shift)
 		}
 	}
@@ -354,13 +346,8 @@ func TestEar(t *testing.T) {
 // otherwise.
 func TestCanaryTurnsRed(t *testing.T) {
 	t.Parallel()
-	id := "0b7f2f8e-9d31-4d1c-a0e5-77c1f0d2b3a4"
-	segment := func(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
-	jwt := segment(`{"alg":"ES256"}`) + "." + segment(`{"jti":"`+id+`"}`) + "." + segment("a signature that is leaked on purpose, and only here")
-	signature := jwt[strings.LastIndexByte(jwt, '.')+1:]
-	for name, piece := range map[string]string{
-		"raw": jwt, "signature": signature[20:32], "jti": id[9:21], "Base64": base64.StdEncoding.EncodeToString([]byte("x" + jwt)), "URL": url.QueryEscape(id),
-	} {
+	token, pieces := canary.Sample()
+	for name, piece := range pieces {
 		sinks := map[string]func(r *rig){
 			"the log":       func(r *rig) { r.sidecar.log.Info("leak", "what", piece) },
 			"an answer":     func(r *rig) { _, _ = r.answers.Write([]byte(piece)) },
@@ -375,7 +362,7 @@ func TestCanaryTurnsRed(t *testing.T) {
 		for where, leak := range sinks {
 			t.Run(name+"/"+where, func(t *testing.T) {
 				var w canary.Watch // of its own: the others' stays clean
-				w.Add("leaked", jwt)
+				w.Add("leaked", token)
 				r := start(t, setup{})
 				leak(r)
 				if found := r.leaksOf(&w); len(found) != 1 || !strings.HasPrefix(found[0], where+" holds") {

@@ -28,7 +28,7 @@ func (s *Sidecar) buildChild(name string, u config.Upstream) (upstream, error) {
 		MaxResult: int(s.cfg.Limits.Result), IdleTimeout: time.Duration(s.cfg.Limits.CallIdleTimeout),
 		Stderr: func(line string) {
 			if !key.hold(line) {
-				_, _ = fmt.Fprintf(s.opts.Stderr, "[%s] %s\n", name, s.redact(line))
+				_, _ = fmt.Fprintf(s.opts.Stderr, "[%s] %s\n", name, s.redactChild(line))
 			}
 		},
 		Log: s.log.With("upstream", name),

@@ -2,6 +2,7 @@ package sidecar
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -17,7 +18,8 @@ import (
 )
 
 // childFlag starts the test program as a child that is a server over stdio: it
-// joins its pipes with a connection to the test that has started it.
+// joins its pipes with a connection to the test that has started it. A line from there
+// that begins with ! goes to its stderr.
 const childFlag = "coverage-child="
 
 // relayChild is such a child.
@@ -32,8 +34,17 @@ func relayChild(address string) int {
 		_, _ = io.Copy(conn, os.Stdin)
 		_ = conn.(*net.TCPConn).CloseWrite()
 	}()
-	_, _ = io.Copy(os.Stdout, conn)
-	return 0
+	for lines := bufio.NewReader(conn); ; {
+		line, err := lines.ReadBytes('\n')
+		out := os.Stdout
+		if said, ok := bytes.CutPrefix(line, []byte("!")); ok {
+			out, line = os.Stderr, said
+		}
+		_, _ = out.Write(line)
+		if err != nil {
+			return 0
+		}
+	}
 }
 
 // scripted is a server over stdio that answers requests of one method with

@@ -106,7 +106,7 @@ func (s *Sidecar) buildBackend(name string, u config.Upstream) (upstream, error)
 func (s *Sidecar) pipelineOptions(e *endpoint, sh shared) pipeline.Options {
 	return pipeline.Options{
 		Server:        e.name,
-		Authenticator: s.verifierFor(e, sh.verifier),
+		Authenticator: s.remembering(s.verifierFor(e, sh.verifier)),
 		Anyone:        s.anyone(),
 		Methods:       s.cfg.Methods,
 		SealKey:       sh.sealKey,

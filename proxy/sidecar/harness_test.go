@@ -194,7 +194,7 @@ func start(t testing.TB, s setup) *rig {
 	}
 	o := Options{Stderr: r.stderr, Resolver: s.resolver, Now: s.now, After: soon, ClientTime: s.clientTime, Drain: s.drain, Recheck: s.recheck}
 	if s.pipe != nil {
-		o.TokenFile = s.pipe.tokenFile
+		o.Token, o.TokenFile = s.pipe.token, s.pipe.tokenFile
 	}
 	var err error
 	if r.sidecar, err = New(cfg, o); err != nil {

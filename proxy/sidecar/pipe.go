@@ -83,6 +83,7 @@ func (s *Sidecar) callerToken() string {
 	if err != nil {
 		s.log.Warn("the caller's token cannot be read", "error", err)
 	}
+	s.own.learn("the caller's token", token)
 	return token
 }
 

@@ -17,12 +17,14 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"mcp-sidecar/proxy/audit"
+	"mcp-sidecar/proxy/identity"
 	"mcp-sidecar/scenarios/issuer"
 )
 
 // pipe is a client over stdio, in the place of HTTP.
 type pipe struct {
-	tokenFile string // of the whole pipe; empty: tokens stand in messages
+	tokenFile string          // of the whole pipe; empty: tokens stand in messages
+	token     identity.Secret // the same from the environment
 
 	r    *rig
 	in   io.WriteCloser
@@ -114,17 +116,23 @@ func opened(t *testing.T, rev string, p *pipe, s setup) *rig {
 		s.upstream = sdkServer(t, rev == modern)
 	}
 	r := start(t, s)
+	p.open(rev)
+	return r
+}
+
+// open says what a client of rev begins with.
+func (p *pipe) open(rev string) {
+	p.r.t.Helper()
 	hello := pipeOpens
 	if rev == modern {
 		hello = piped(rev, discoverFirst, "", "")
 	}
 	if got := p.say(hello); !strings.Contains(got, `"result"`) {
-		t.Fatalf("opening: %s\n%s", got, r.stderr)
+		p.r.t.Fatalf("opening: %s\n%s", got, p.r.stderr)
 	}
 	if rev == legacy {
 		p.say(pipeIsOpen)
 	}
-	return r
 }
 
 // TestPipeTokens: who calls stands in each message, or is said once for all of

@@ -82,7 +82,8 @@ func (s *Sidecar) learnSecrets() error {
 			return fmt.Errorf("%w: the caller's token: %w", ErrConfig, err)
 		}
 	}
-	s.own.learn("the caller's token", s.callerToken())
+	s.own.learn("the caller's token", s.opts.Token.Reveal())
+	s.callerToken()
 	for _, file := range s.secretFiles() {
 		secret, err := s.readSecret(file)
 		if err != nil {

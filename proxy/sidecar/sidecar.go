@@ -61,6 +61,7 @@ type Sidecar struct {
 	own       ownSecrets
 	stored    map[string]*identity.Stored // what servers are shown, by server
 	verifiers *identity.Verifiers         // nil where everybody is anonymous
+	shown     shownTokens                 // by callers
 	broker    *broker.Broker              // nil without one
 	fetchers  []*identity.Fetcher         // of the broker, and for tokens that servers are shown
 
