@@ -147,8 +147,7 @@ func TestSink(t *testing.T) {
 func TestPaths(t *testing.T) {
 	h := NewHandler(Options{})
 	for _, path := range []string{"/", "/mcp/", "/MCP", "/mcp/x", MetadataPath, MetadataPath + "/mcp", "/metrics", "/%6dcpx"} {
-		w := httptest.NewRecorder()
-		h.ServeHTTP(w, httptest.NewRequest(http.MethodPost, path, strings.NewReader("{}")))
+		w := ask(t, h, httptest.NewRequest(http.MethodPost, path, strings.NewReader("{}")))
 		if w.Code != http.StatusNotFound || !strings.HasPrefix(w.Body.String(), `{"jsonrpc":"2.0","id":null,"error":{`) {
 			t.Errorf("%s: %d %s", path, w.Code, w.Body)
 		}
@@ -175,8 +174,7 @@ func TestPages(t *testing.T) {
 		r := httptest.NewRequest(http.MethodGet, row.target, nil)
 		r.Host = row.host
 		r.Header.Set("X-Long", row.header)
-		w := httptest.NewRecorder()
-		h.ServeHTTP(w, r)
+		w := ask(t, h, r)
 		if w.Code != row.want || (asked > before) != (row.want == 200) {
 			t.Errorf("%s: %d", row.name, w.Code)
 		}

@@ -42,6 +42,7 @@ func (d *desk) handle(ctx context.Context, c *pipeline.Call, out pipeline.Sink) 
 	if c.Head.Session != "" {
 		note += " @" + c.Head.Session
 	}
+	hearCall(c)
 	c.ID = "audit"
 	d.mu.Lock()
 	d.calls = append(d.calls, note)
@@ -67,7 +68,8 @@ type talk struct {
 	lines []string
 }
 
-// converse serves d until the test ends. The client reads all the time unless deaf.
+// converse serves d until the test ends. The client reads all the time unless deaf, and
+// has a credential unless the test says otherwise.
 func converse(t *testing.T, d *desk, o StdioOptions, deaf bool) *talk {
 	t.Helper()
 	in, toServer := io.Pipe()
@@ -75,8 +77,13 @@ func converse(t *testing.T, d *desk, o StdioOptions, deaf bool) *talk {
 	ctx, stop := context.WithCancel(t.Context())
 	k := &talk{t: t, in: toServer, out: fromServer, stop: stop, done: make(chan error, 1)}
 	o.Handle = d.handle
+	if token := newToken(t); o.Token == nil && !o.Authenticated {
+		o.Token = func() string { return token }
+	}
 	go func() {
-		k.done <- NewStdio(o).Serve(ctx, in, out)
+		err := NewStdio(o).Serve(ctx, in, heardWriter{out})
+		heard.Hear("an error", err)
+		k.done <- err
 		_ = out.Close()
 		_ = in.Close()
 	}()
