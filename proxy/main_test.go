@@ -32,12 +32,23 @@ func TestMain(m *testing.M) {
 			os.Exit(aServer(os.Args[2:]))
 		}
 	}
-	os.Exit(m.Run())
+	if err := os.MkdirAll(heardDir(), 0o700); err != nil {
+		panic(err)
+	}
+	code := m.Run()
+	_ = os.RemoveAll(heardDir())
+	os.Exit(code)
 }
 
 // aServer is an MCP server made with the official SDK, after it has done what the
 // words ask for.
 func aServer(words []string) int {
+	in, err := listen(os.Stdin)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	known := ""
 	for _, word := range words {
 		name, value, _ := strings.Cut(word, "=")
 		switch name {
@@ -49,13 +60,18 @@ func aServer(words []string) int {
 			for range 4096 {
 				fmt.Fprintln(os.Stderr, strings.Repeat("x", 255))
 			}
+		case "knows":
+			known = backwards(value)
 		case "exit":
 			var code int
 			_, _ = fmt.Sscan(value, &code)
 			return code
 		}
 	}
-	if err := sdkServer().Run(context.Background(), &mcp.StdioTransport{}); err != nil && !errors.Is(err, io.EOF) {
+	server := sdkServer()
+	addTool(server, "recite", func(string) string { return "I know " + known })
+	addTool(server, "mutter", func(string) string { fmt.Fprintln(os.Stderr, "a server knows "+known); return "muttered" })
+	if err := server.Run(context.Background(), &mcp.IOTransport{Reader: io.NopCloser(in), Writer: os.Stdout}); err != nil && !errors.Is(err, io.EOF) {
 		fmt.Fprintln(os.Stderr, "server:", err)
 	}
 	return 0
@@ -74,13 +90,15 @@ func backwards(s string) string {
 	return string(b)
 }
 
+func addTool(server *mcp.Server, name string, do func(arg string) string) {
+	mcp.AddTool(server, &mcp.Tool{Name: name, Annotations: &mcp.ToolAnnotations{ReadOnlyHint: true}}, func(_ context.Context, _ *mcp.CallToolRequest, in text) (*mcp.CallToolResult, any, error) {
+		return &mcp.CallToolResult{Content: []mcp.Content{&mcp.TextContent{Text: do(in.Text)}}}, nil, nil
+	})
+}
+
 func sdkServer() *mcp.Server {
 	server := mcp.NewServer(&mcp.Implementation{Name: "server", Version: "1"}, nil)
-	tool := func(name string, do func(arg string) string) {
-		mcp.AddTool(server, &mcp.Tool{Name: name, Annotations: &mcp.ToolAnnotations{ReadOnlyHint: true}}, func(_ context.Context, _ *mcp.CallToolRequest, in text) (*mcp.CallToolResult, any, error) {
-			return &mcp.CallToolResult{Content: []mcp.Content{&mcp.TextContent{Text: do(in.Text)}}}, nil, nil
-		})
-	}
+	tool := func(name string, do func(arg string) string) { addTool(server, name, do) }
 	tool("echo", func(s string) string { return s })
 	tool("key", func(string) string { return "the key is " + key })
 	// Backwards, since no answer shows the sidecar's own credential as it is.
@@ -110,6 +128,9 @@ type program struct {
 	out    *bufio.Reader
 	stderr *buffer
 	audit  string
+
+	stop     func() int // ends it, and returns the exit code
+	muttered bool       // the server has said what it knows
 }
 
 // buffer is a bytes.Buffer for two goroutines.
@@ -136,7 +157,8 @@ func server(words ...string) []string {
 }
 
 // sidecar prepares a command of the sidecar's with env in its environment, and
-// returns its audit file too.
+// returns its audit file too. Its caller has a credential, for which all that it leaves
+// is searched at the end of t.
 func sidecar(t *testing.T, command string, env []string, args ...string) (*exec.Cmd, string) {
 	t.Helper()
 	state := t.TempDir()
@@ -144,6 +166,8 @@ func sidecar(t *testing.T, command string, env []string, args ...string) (*exec.
 	cmd.Env = append(cmd.Env, "SIDECAR_STATE_DIR="+state, "PATH="+os.Getenv("PATH"), "HOME="+state, "GOCOVERDIR="+os.Getenv("GOCOVERDIR"))
 	cmd.Env = append(cmd.Env, env...)
 	cmd.WaitDelay = 10 * time.Second
+	present(t, cmd)
+	t.Cleanup(func() { checkCanaries(t, cmd, state) })
 	return cmd, filepath.Join(state, "audit.jsonl")
 }
 
@@ -171,7 +195,7 @@ func (p *program) start() *program {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	p.in, p.out = in, bufio.NewReader(out)
+	p.in, p.out = in, bufio.NewReader(io.TeeReader(out, heardWriter("stdout")))
 	if err := p.cmd.Start(); err != nil {
 		p.t.Fatal(err)
 	}

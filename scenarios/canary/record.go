@@ -1,6 +1,7 @@
 package canary
 
 import (
+	"crypto/rand"
 	"encoding/base64"
 	"fmt"
 	"maps"
@@ -51,12 +52,12 @@ func (w *Watch) In(where, text string) (found []string) {
 	return found
 }
 
-// Sample is a token with the shape of a JWT, and by name what must be found of it: a
+// Sample is a new token with the shape of a JWT, and by name what must be found of it: a
 // test plants each wherever it looks, since a search that finds nothing says nothing.
 func Sample() (token string, pieces map[string]string) {
-	const id = "0b7f2f8e-9d31-4d1c-a0e5-77c1f0d2b3a4"
+	id := rand.Text()
 	segment := func(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
-	signature := segment("a signature that is leaked on purpose, and only here")
+	signature := segment(rand.Text() + rand.Text())
 	token = segment(`{"alg":"ES256"}`) + "." + segment(`{"jti":"`+id+`"}`) + "." + signature
 	return token, map[string]string{
 		"raw": token, "signature": signature[20 : 20+size], "jti": id[9 : 9+size],
