@@ -278,6 +278,9 @@ func TestStdioNothingCrosses(t *testing.T) {
 	for i := 0; i < owners; i += 2 { // every other one speaks an older revision
 		sessions[i] = open(t, s, fmt.Sprint(i))
 	}
+	// As long as one alone has spoken, what the child says about no request is for him.
+	do(t, s, inSession(sessions[0], request("1", "env", "")))
+	do(t, s, inSession(sessions[2], request("1", "env", "")))
 	var wg sync.WaitGroup
 	for i := range owners {
 		wg.Go(func() {

@@ -98,6 +98,45 @@ func TestRedirectURI(t *testing.T) {
 	}
 }
 
+// What browsers take for an address must be written as one, so that it can be told
+// which machine is meant.
+func TestRedirectAddress(t *testing.T) {
+	for uri, want := range map[string]struct{ allowed, assured bool }{
+		"https://client.example/":   {true, true},
+		"https://4.example/":        {true, true},
+		"https://192.0.2.1/":        {true, true},
+		"https://[2001:db8::1]/":    {true, true},
+		"https://0xyz/":             {true, true},
+		"https://127.0.0.1/":        {true, false},
+		"https://127.200.0.1:8443/": {true, false},
+		"https://0.0.0.0/":          {true, false},
+		"https://[::1]/":            {true, false},
+		"https://[::]/":             {true, false},
+		"https://[::ffff:7f00:1]/":  {true, false},
+		"https://localhost/":        {true, false},
+		"https://LocalHost./":       {true, false},
+		"https://app.localhost/":    {true, false},
+		"https://127.1/":            {false, true},
+		"https://127.0.1/":          {false, true},
+		"https://2130706433/":       {false, true},
+		"https://0x7f000001/":       {false, true},
+		"https://0X7F.1/":           {false, true},
+		"https://0x/":               {false, true},
+		"https://127.0.0.0x1/":      {false, true},
+		"https://0177.0.0.1/":       {false, true},
+		"https://127.0.0.1./":       {false, false},
+		"https://a.1/":              {false, true},
+		"http://127.1/":             {false, true},
+	} {
+		if got := RedirectDefect(uri) == ""; got != want.allowed {
+			t.Errorf("%s: allowed %v, %q", uri, got, RedirectDefect(uri))
+		}
+		if got := assured(uri); got != want.assured {
+			t.Errorf("%s: assured %v", uri, got)
+		}
+	}
+}
+
 // A loopback URI that was registered without a port may have any; nothing else
 // may differ.
 func TestLoopbackRedirectURI(t *testing.T) {

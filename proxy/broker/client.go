@@ -30,7 +30,7 @@ type Client struct {
 // assured says whether an answer at uri can only reach this client. Any program
 // can listen on the user's own machine, so there the user is always asked (RFC
 // 8252 section 8.6).
-func assured(uri string) bool { return !isLoopbackURL(uri) }
+func assured(uri string) bool { return !staysHere(uri) }
 
 // authentic checks the client's secret. A public client that shows one is not who
 // it thinks it is.

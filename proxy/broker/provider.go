@@ -216,6 +216,9 @@ func (b *Broker) kept(p principal) (tokens, error) {
 	case errors.Is(err, errNoRecord):
 		b.vault.drop(kindGrant, p.binding()) // also where only the file is gone
 		return tokens{}, ErrNoGrant
+	case errors.Is(err, errRecord): // and stays so: only a new login helps
+		b.opts.Log.Error("a grant is damaged", "upstream", p.Upstream, "error", err)
+		return tokens{}, b.ended(p)
 	case err != nil:
 		b.opts.Log.Error("a grant cannot be read", "upstream", p.Upstream, "error", err)
 		return tokens{}, errors.Join(identity.ErrUnavailable, err)

@@ -26,6 +26,8 @@ func RedirectDefect(uri string) string {
 		return "must be absolute, with a host"
 	case u.User != nil:
 		return "must not name a user"
+	case isOddAddress(u.Hostname()):
+		return "must write an IP address in its usual form"
 	case u.Scheme == "https", u.Scheme == "http" && isLoopback(u.Hostname()):
 		return ""
 	}
@@ -44,9 +46,31 @@ func isLoopback(host string) bool {
 	return host == "localhost" || err == nil && a.Zone() == "" && a.IsLoopback()
 }
 
-func isLoopbackURL(raw string) bool {
+// isOddAddress says whether browsers take host for an IPv4 address although it is not
+// written as one, as in 127.1 (WHATWG URL, "ends in a number").
+func isOddAddress(host string) bool {
+	_, err := netip.ParseAddr(host)
+	last := strings.ToLower(host)
+	last = strings.TrimSuffix(last, ".")
+	last = last[strings.LastIndexByte(last, '.')+1:]
+	hex, isHex := strings.CutPrefix(last, "0x")
+	digits := "0123456789"
+	if isHex {
+		last, digits = hex, "0123456789abcdef"
+	}
+	return err != nil && (isHex || last != "") && strings.Trim(last, digits) == ""
+}
+
+// staysHere says whether the browser that goes to raw may stay on its own machine.
+func staysHere(raw string) bool {
 	u, err := url.Parse(raw)
-	return err == nil && isLoopback(u.Hostname())
+	if err != nil {
+		return true
+	}
+	host := strings.TrimSuffix(strings.ToLower(u.Hostname()), ".")
+	a, err := netip.ParseAddr(host)
+	return host == "localhost" || strings.HasSuffix(host, ".localhost") || // RFC 6761 section 6.3
+		err == nil && (a.Unmap().IsLoopback() || a.Unmap().IsUnspecified())
 }
 
 // allows says whether the client may be answered at uri. It is one of the

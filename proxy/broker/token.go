@@ -158,6 +158,10 @@ func (b *Broker) prolong(w http.ResponseWriter, id string, v url.Values) {
 	switch {
 	case errors.Is(err, errNoRecord):
 		e.reason = "refresh-token"
+	case errors.Is(err, errRecord): // and stays so: only a new login helps
+		b.opts.Log.Error("a session is damaged", "error", err)
+		b.vault.drop(kindSession, []string{sid})
+		e.reason = "refresh-token"
 	case err != nil:
 		b.opts.Log.Error("a session cannot be read", "error", err)
 		e.reason = "store"

@@ -116,6 +116,7 @@ func TestRefreshDenied(t *testing.T) {
 		{"grant ended", func(r *rig, _ url.Values) {
 			r.broker.vault.drop(kindGrant, r.broker.principal("alice", webClient, "docs").binding())
 		}, "invalid_grant", "grant-ended"},
+		{"session damaged", func(r *rig, _ url.Values) { damage(r.t, r.files(kindSession)[0]) }, "invalid_grant", "refresh-token"},
 		{"another login provider", func(r *rig, _ url.Values) { r.broker.opts.Login.Issuer = "https://other.example" }, "invalid_grant", "refresh-token-of-another"},
 		{"users under another prefix", func(r *rig, _ url.Values) { r.broker.opts.Login.SubjectPrefix = "corp/" }, "invalid_grant", "refresh-token-of-another"},
 		{"another third party", func(r *rig, _ url.Values) {
@@ -460,7 +461,13 @@ func TestRenewalFails(t *testing.T) {
 		{"garbage", func(r *rig) {
 			r.third.reply = func(_ url.Values, m map[string]any) int { m["access_token"] = 1; return 200 }
 		}, identity.ErrUnavailable, false},
-		{"record damaged", func(r *rig) { damage(r.t, r.files(kindGrant)[0]) }, identity.ErrUnavailable, false},
+		{"record damaged", func(r *rig) { damage(r.t, r.files(kindGrant)[0]) }, ErrNoGrant, true},
+		{"record unreadable", func(r *rig) {
+			f := r.files(kindGrant)[0]
+			if err := errors.Join(os.Remove(f), os.Symlink(f, f)); err != nil {
+				r.t.Fatal(err)
+			}
+		}, identity.ErrUnavailable, false},
 		{"record gone", func(r *rig) { _ = os.Remove(r.files(kindGrant)[0]) }, ErrNoGrant, true},
 	} {
 		t.Run(row.name, func(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -16,9 +17,9 @@ import (
 const maxTrusted = 1 << 20
 
 // readTrusted reads a file that says who is believed, of max bytes at most. Others
-// must not be able to write it.
+// must not be able to write it. What is no file is not waited for.
 func readTrusted(name string, max int64) ([]byte, error) {
-	f, err := os.Open(name)
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) //nolint:gosec // the operator's own choice
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +99,7 @@ func (f *followed[T]) look(now time.Time) {
 	}
 	f.seen = sum // said once, however often somebody asks
 	if err == nil {
-		err = f.use(text)
+		_, err = caught(func() (none struct{}, err error) { return none, f.use(text) })
 	}
 	if err != nil {
 		f.log.Error("a changed file cannot be used; what it said before stays in force", "file", f.name, "error", err)

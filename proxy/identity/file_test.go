@@ -87,6 +87,9 @@ func parseWords(text []byte) ([]string, error) {
 	if bytes.Contains(text, []byte("bad")) {
 		return nil, errors.New("bad words")
 	}
+	if bytes.Contains(text, []byte("worst")) {
+		panic("worst words")
+	}
 	return strings.Fields(string(text)), nil
 }
 
@@ -119,6 +122,7 @@ func TestFollowedFile(t *testing.T) {
 		{"removed", func() { _ = os.Remove(name) }, fileEvery, "c", "no such file"},
 		{"still removed", func() {}, fileEvery, "c", ""},
 		{"there again", func() { writeFile(t, name, "c", 0o600) }, fileEvery, "c", "was read"},
+		{"a panic", func() { writeFile(t, name, "worst", 0o600) }, fileEvery, "c", "panic of type string"},
 		{"the clock is set back", func() { writeFile(t, name, "d", 0o600) }, -time.Hour, "d", "was read"},
 	} {
 		row.change()

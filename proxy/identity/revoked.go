@@ -48,7 +48,6 @@ type Revoked struct {
 	opts RevokedOptions
 
 	looking sync.Mutex // held while the file is read, which nobody waits for
-	seen    digest     // of the text of current
 
 	mu       sync.RWMutex
 	current  *revocations
@@ -86,13 +85,17 @@ func (r *Revoked) Look() {
 	}
 	r.looking.Lock()
 	defer r.looking.Unlock()
-	now := r.opts.Now()
-	list, err := r.load()
+	_, err := caught(func() (none struct{}, err error) {
+		now := r.opts.Now()
+		list, err := r.load()
+		if err == nil {
+			r.take(list, now)
+		}
+		return none, err
+	})
 	if err != nil {
 		r.fail(err)
-		return
 	}
-	r.take(list, now)
 }
 
 // load reads the file. It returns nothing when that holds the same text as before.
@@ -102,12 +105,12 @@ func (r *Revoked) load() (*revocations, error) {
 		return nil, err
 	}
 	sum := digest(sha256.Sum256(text))
-	if r.current != nil && sum == r.seen {
+	if r.current != nil && sum == r.current.text {
 		return nil, nil
 	}
 	list, err := parseRevoked(text)
 	if err == nil {
-		r.seen = sum
+		list.text = sum
 	}
 	return list, err
 }
@@ -183,6 +186,7 @@ func (r *Revoked) Size() int {
 
 // revocations are the entries of a list.
 type revocations struct {
+	text     digest // of what it was read from
 	tokens   map[digest]bool
 	ids      map[claimOf]bool
 	subjects map[claimOf]time.Time // up to when their tokens do not count; zero: all

@@ -241,6 +241,35 @@ func TestRevokedFileThatNobodyLooksAt(t *testing.T) {
 	}
 }
 
+// panics is a log that fails once.
+type panics struct {
+	slog.Handler
+	yet bool
+}
+
+func (p *panics) Handle(ctx context.Context, r slog.Record) error {
+	if !p.yet {
+		p.yet = true
+		panic("a log that fails")
+	}
+	return p.Handler.Handle(ctx, r)
+}
+
+// Nobody else looks at the list, so looking goes on after a panic.
+func TestRevokedLookPanics(t *testing.T) {
+	l := listed(t, "")
+	l.opts.Log = slog.New(&panics{Handler: l.opts.Log.Handler()})
+	l.write(one)
+	l.Look()
+	if read, open := l.Health(); read || !open || !strings.Contains(l.log.String(), "panic of type string") {
+		t.Errorf("read %v, open %v, %s", read, open, l.log)
+	}
+	l.Look()
+	if read, _ := l.Health(); !read || !errors.Is(l.check("1"), ErrRevoked) {
+		t.Errorf("read %v, %v", read, l.check("1"))
+	}
+}
+
 // An entry for an issuer that nobody has configured does nothing, as a slip of the pen
 // would: the log says so.
 func TestRevokedForeignIssuers(t *testing.T) {
