@@ -23,7 +23,7 @@ func TestWrapOfficialSDK(t *testing.T) {
 	t.Parallel()
 	for _, rev := range []string{"2026-07-28", "2025-11-25", "2025-06-18"} {
 		atURL := httptest.NewServer(recorded(mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return sdkServer() }, &mcp.StreamableHTTPOptions{Stateless: rev == "2026-07-28"})))
-		t.Cleanup(atURL.Close)
+		t.Cleanup(func() { _ = atURL.Config.Close() }) // waits for no call that hangs
 		for name, args := range map[string][]string{"command": server(), "URL": {"--upstream", atURL.URL}} {
 			t.Run(rev+" "+name, func(t *testing.T) {
 				cmd, _ := sidecar(t, "wrap", nil, args...)
