@@ -2,7 +2,7 @@ package config
 
 import _ "embed"
 
-//go:generate go test -run ^TestSchemaIsCurrent$ -update
+//go:generate go test -run IsCurrent$ -update
 
 //go:embed schema.json
 var schema []byte

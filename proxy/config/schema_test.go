@@ -17,7 +17,7 @@ import (
 	"github.com/google/jsonschema-go/jsonschema"
 )
 
-var update = flag.Bool("update", false, "rewrite schema.json from the structs")
+var update = flag.Bool("update", false, "rewrite schema.json and docs/configuration.md from the structs")
 
 // TestSchemaIsCurrent fails when schema.json is not what the structs say. Run it
 // with -update (or go generate) after a change.
@@ -34,7 +34,7 @@ func TestSchemaIsCurrent(t *testing.T) {
 	}
 }
 
-func generate(t *testing.T) []byte {
+func inferred(t *testing.T) *jsonschema.Schema {
 	t.Helper()
 	s, err := jsonschema.For[Config](&jsonschema.ForOptions{TypeSchemas: typeSchemas()})
 	if err != nil {
@@ -43,7 +43,12 @@ func generate(t *testing.T) []byte {
 	s.Schema = "https://json-schema.org/draft/2020-12/schema"
 	s.Title = "mcp-sidecar configuration"
 	complete(s, reflect.TypeFor[Config]())
-	b, err := json.Marshal(s)
+	return s
+}
+
+func generate(t *testing.T) []byte {
+	t.Helper()
+	b, err := json.Marshal(inferred(t))
 	if err != nil {
 		t.Fatal(err)
 	}
