@@ -31,7 +31,7 @@ func (f *File) Revision(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return revision(src, nil), nil
+	return revision(src), nil
 }
 
 // Rows implements [Store].
@@ -41,10 +41,7 @@ func (f *File) Rows(ctx context.Context) (Rows, error) {
 		return Rows{}, err
 	}
 	rows, err := ParseRows(f.path, src)
-	if err != nil {
-		return Rows{}, err
-	}
-	return Rows{Name: f.path, Revision: revision(src, nil), Rows: rows}, nil
+	return Rows{Name: f.path, Revision: revision(src), Rows: rows}, err
 }
 
 // read takes the whole file in, or one byte more than is accepted.
@@ -96,7 +93,7 @@ func (f *File) Replace(ctx context.Context, rows [][]string, from string) (strin
 	if err := replaceFile(path, text); err != nil {
 		return "", fmt.Errorf("policy file: %w", err)
 	}
-	return revision(text, nil), nil
+	return revision(text), nil
 }
 
 // encodeRows writes rows that [Load] reads back as they are.

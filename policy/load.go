@@ -88,6 +88,24 @@ func Load(r io.Reader, name string, extra map[string][]string) (*Engine, error) 
 	}
 	l := newLoader()
 	l.file(name, src)
+	return l.compile(revision(src), extra)
+}
+
+// CompileRows is [Load] for rows that a [Store] has read.
+func CompileRows(rows Rows, extra map[string][]string) (*Engine, error) {
+	l := newLoader()
+	for _, r := range rows.Rows {
+		if l.full || len(l.problems) > maxProblems {
+			break
+		}
+		l.add(rows.Name, r.Line, slices.Clone(r.Fields))
+	}
+	return l.compile(rows.Revision, extra)
+}
+
+// compile makes an engine of what was collected, and of the roles from the
+// configuration.
+func (l *loader) compile(source string, extra map[string][]string) (*Engine, error) {
 	l.configuration(extra)
 	if len(l.problems) > 0 {
 		return nil, l.problems
@@ -99,7 +117,7 @@ func Load(r io.Reader, name string, extra map[string][]string) (*Engine, error) 
 	if err := l.feed(e); err != nil {
 		return nil, err
 	}
-	return Compile(e, revision(src, extra), l.at)
+	return Compile(e, revisionWith(source, extra), l.at)
 }
 
 // loader collects checked rows and problems.
@@ -210,10 +228,20 @@ func (l *loader) at(kind string, cols []string) string {
 	return l.seen[row{kind: kind, cols: cols}.String()]
 }
 
-// revision hashes everything that a policy is made of.
-func revision(src []byte, extra map[string][]string) string {
+// revision is a short hash of a source.
+func revision(src []byte) string {
+	sum := sha256.Sum256(src)
+	return hex.EncodeToString(sum[:])[:12]
+}
+
+// revisionWith is the revision of a policy that is made of a source and of roles from
+// the configuration: the source's own where there are none.
+func revisionWith(source string, extra map[string][]string) string {
+	if len(extra) == 0 {
+		return source
+	}
 	h := sha256.New()
-	h.Write(src)
+	fmt.Fprintf(h, "%q", source)
 	for _, member := range slices.Sorted(maps.Keys(extra)) {
 		fmt.Fprintf(h, "%q %q", member, extra[member])
 	}

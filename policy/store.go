@@ -26,7 +26,7 @@ type Store interface {
 	// Revision says cheaply in which state the source is.
 	Revision(ctx context.Context) (string, error)
 	// Rows reads one state. The error is [Problems] where the source cannot be read as
-	// rows.
+	// rows; then the revision is there all the same.
 	Rows(ctx context.Context) (Rows, error)
 	// Replace puts rows in the place of all that are there, at once or not at all, and
 	// returns the new revision. from is the revision that it replaces: ErrChanged when
