@@ -95,7 +95,7 @@ func newPipeline(b *testing.B, up pipeline.Upstream) *pipeline.Pipeline {
 		Authenticator: identity.NewIntrospector(identity.IntrospectionOptions{
 			URL: issuer.URL, Audience: []string{audience}, Fetcher: fetcher,
 		}),
-		Policy:  rules,
+		Policy:  func() (pipeline.Authorizer, error) { return rules, nil },
 		Catalog: policy.NewCatalog(map[string]policy.Entry{"notes/echo": {Permission: policy.Permission{Object: tool.Resource, Action: tool.Action}, Scopes: tool.Scopes}}),
 		Rules:   map[string]pipeline.ToolRule{"echo": {}},
 		Input: []guards.Input{

@@ -11,8 +11,7 @@ import (
 
 // Times of following a source.
 const (
-	DefaultPoll   = 2 * time.Second
-	DefaultMaxAge = 5 * time.Minute
+	DefaultPoll = 2 * time.Second
 
 	lookTime = 10 * time.Second      // for one look at the source
 	breath   = 20 * time.Millisecond // between two looks: anybody may be able to notify
@@ -27,8 +26,11 @@ type LiveOptions struct {
 	Extra  map[string][]string // roles from the configuration, as in Load
 	MaxAge time.Duration       // how long an unconfirmed policy stays in force; 0 is for ever
 	Poll   time.Duration       // how often the source is looked at without being told; 0 means DefaultPoll
-	Now    func() time.Time    // nil: time.Now
-	Notify func(Event)         // nil: nobody is told
+	// Settle takes a change over when two looks have seen it: a file that is written in
+	// several steps is short for a moment, and what is missing may be what denies.
+	Settle bool
+	Now    func() time.Time // nil: time.Now
+	Notify func(Event)      // nil: nobody is told
 }
 
 // EventKind says what has happened to a policy that is followed.
@@ -71,6 +73,7 @@ type Live struct {
 
 	// Of the goroutine that looks.
 	bad    badPolicy
+	seen   string // revision that the last look saw for the first time
 	deaf   bool
 	stale  bool
 	reason string // of the problem that was told last
@@ -235,10 +238,17 @@ func (l *Live) look(ctx context.Context) error {
 		return nil
 	case l.bad.err != nil && now == l.bad.revision:
 		return &l.bad
+	case l.opts.Settle && now != l.seen:
+		l.seen = now
+		return nil
 	}
 	rows, err := l.store.Rows(ctx)
 	if err != nil && !errors.As(err, new(Problems)) {
 		return err
+	}
+	if l.opts.Settle && rows.Revision != now {
+		l.seen = rows.Revision
+		return nil
 	}
 	var engine *Engine
 	if err == nil {
@@ -255,7 +265,7 @@ func (l *Live) look(ctx context.Context) error {
 // confirm puts next in force.
 func (l *Live) confirm(next *state) {
 	before := l.state.Swap(next)
-	l.bad = badPolicy{}
+	l.bad, l.seen = badPolicy{}, ""
 	l.mu.Lock()
 	healed := l.problem != nil
 	l.problem = nil

@@ -187,6 +187,39 @@ func TestLive(t *testing.T) {
 	}
 }
 
+// What is written in several steps is taken over when it has stood still from one look
+// to the next, be it good or bad.
+func TestLiveSettles(t *testing.T) {
+	f := follow(t, time.Hour, aliceReads)
+	f.opts.Settle = true
+	for _, step := range []struct {
+		revision string
+		rows     [][]string
+		may      string
+		events   []string
+	}{
+		{"1", [][]string{aliceReads}, "alice", nil},
+		{"2", nil, "alice", nil}, // cut short
+		{"3", [][]string{bobReads}, "alice", nil},
+		{"3", [][]string{bobReads}, "bob", []string{"changed 1 3"}},
+		{"4", [][]string{nonsense}, "bob", nil},
+		{"4", [][]string{nonsense}, "bob", []string{"refused  3"}},
+		{"5", [][]string{aliceReads}, "bob", nil},
+		{"3", [][]string{bobReads}, "bob", []string{"confirmed  3"}},
+		{"5", [][]string{aliceReads}, "bob", nil},
+		{"5", [][]string{aliceReads}, "alice", []string{"changed 3 5"}},
+	} {
+		f.source.set(step.revision, step.rows...)
+		f.Look(t.Context())
+		if got := f.may(); got != step.may {
+			t.Errorf("%s: %q may read, want %q", step.revision, got, step.may)
+		}
+		if got := f.take(); !slices.Equal(got, step.events) {
+			t.Errorf("%s: events %q, want %q", step.revision, got, step.events)
+		}
+	}
+}
+
 // Without looks a policy grows old as well, to the moment.
 func TestLiveGrowsOld(t *testing.T) {
 	f := follow(t, time.Minute, aliceReads)

@@ -50,7 +50,7 @@ var edgeMutants = []mutant{
 	{name: "audit file: anybody reads it", file: "proxy/audit/audit.go", old: "os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o600", new: "os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o644", pkgs: auditTests},
 	{name: "audit file: records after Close vanish", file: "proxy/audit/audit.go", old: "return 0, ErrClosed", new: "return 0, nil", pkgs: auditTests},
 
-	{name: "wiring: strict allows without a policy", file: "proxy/sidecar/build.go", old: "if s.cfg.Preset == config.PresetStrict {\n\t\t\treturn &policy.Engine{}, nil", new: "if false {\n\t\t\treturn &policy.Engine{}, nil", pkgs: sidecarTests},
+	{name: "wiring: strict allows without a policy", file: "proxy/sidecar/policy.go", old: "if s.cfg.Preset == config.PresetStrict {\n\t\t\treturn policy.Fixed(&policy.Engine{}), nil", new: "if s.cfg.Preset == config.PresetStrict && false {\n\t\t\treturn policy.Fixed(&policy.Engine{}), nil", pkgs: sidecarTests},
 	{name: "wiring: no audience", file: "proxy/sidecar/verifier.go", old: "ClientID: i.ClientID, Audience: s.audience(),", new: "ClientID: i.ClientID, Audience: []string{\"doc-server\", \"other-service\"},", pkgs: sidecarTests},
 	{name: "wiring: no audience of signed tokens", file: "proxy/sidecar/verifier.go", old: "Issuer: j.Issuer, Audience: s.audience(),", new: "Issuer: j.Issuer, Audience: []string{\"doc-server\", \"other-service\"},", pkgs: sidecarTests},
 	{name: "wiring: any algorithm", file: "proxy/sidecar/verifier.go", old: "o.Algorithms = append(o.Algorithms, a.String())", new: "_ = a", pkgs: sidecarTests},

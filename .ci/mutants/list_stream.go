@@ -26,7 +26,7 @@ var streamMutants = []mutant{
 	{name: "watch: anybody's progress passes", file: "proxy/pipeline/execute.go", old: "return c.owns(m, token) || c.Verb == wire.Watch && (", new: "return c.owns(m, token) || c.Verb == wire.Watch && (true || ", pkgs: streamTests, run: "Watch"},
 	{name: "resume: an answer to nothing passes", file: "proxy/pipeline/relay.go", old: "up.memo == nil {", new: "up.memo == nil && false {", pkgs: streamTests, run: "Watch|Resume"},
 	{name: "resume: an answer that comes again is not inspected", file: "proxy/pipeline/relay.go", old: "c.result, err = p.inspectAnswer(c.memo, c.Msg)", new: "c.result = c.Msg.Raw", pkgs: streamTests, run: "Resume"},
-	{name: "updates: of any resource", file: "proxy/pipeline/execute.go", old: "checkURI(uri) == nil && p.visible(c, row.kind, uri)", new: "uri != \"\"", pkgs: streamTests, run: "Updates"},
+	{name: "updates: of any resource", file: "proxy/pipeline/execute.go", old: "err == nil && checkURI(uri) == nil && p.shows(now, c, row.kind, uri)", new: "err == nil && now != nil && uri != \"\"", pkgs: streamTests, run: "Updates"},
 
 	{name: "asked: what the client does not offer", file: "proxy/pipeline/authorize.go", old: "!c.Session.declared(c.method.capability)", new: "false", pkgs: streamTests, run: "Asked|Upstream|Refused"},
 	{name: "asked: an id is used twice", file: "proxy/pipeline/asked.go", old: "case s.asked[a.id] != nil:", new: "case false:", pkgs: streamTests, run: "Asked"},

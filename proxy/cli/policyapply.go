@@ -30,7 +30,7 @@ func policyApplyCommand(io Streams) *cobra.Command {
 at all. Before that it prints which rows come and go and which decisions change,
 refuses rows that could not be loaded, and with --test holds the new policy to a file
 of expectations; what does not meet them is not applied. Afterwards it reads the
-policy again and compares. A sidecar that runs keeps the policy that it started with.
+policy again and compares. Sidecars that run take it over within seconds.
 
 Somebody else may change the policy at the same time: apply replaces only what it has
 shown, and --if-revision only the revision that you have looked at. A policy file keeps

@@ -17,7 +17,10 @@
 // Secrets are never inline; the file names the files that hold them.
 package config
 
-import "net/netip"
+import (
+	"net/netip"
+	"time"
+)
 
 // Config is the whole configuration. Its zero value is refused by Validate;
 // start from Default. The tag named json is the key in the file.
@@ -232,7 +235,21 @@ type Upstream struct {
 // Policy names the source of the rules.
 type Policy struct {
 	// File is a Casbin CSV file. Empty is refused.
-	File string `json:"file" jsonschema:"Casbin rules as a CSV file."`
+	File string `json:"file" jsonschema:"Casbin rules as a CSV file. Read again when it changes."`
+	// MaxAge is how long a policy that its source does not confirm stays in force. Nil
+	// means DefaultMaxAge, zero for ever.
+	MaxAge *Duration `json:"max_age,omitempty" jsonschema:"How long the policy stays in force while its source cannot be read, or holds one that cannot be used; then everything is denied. 0s is for ever. Default: 5m."`
+}
+
+// DefaultMaxAge is the max_age of a policy that does not say one.
+const DefaultMaxAge = Duration(5 * time.Minute)
+
+// Age is MaxAge with its default.
+func (p *Policy) Age() time.Duration {
+	if p.MaxAge == nil {
+		return time.Duration(DefaultMaxAge)
+	}
+	return time.Duration(*p.MaxAge)
 }
 
 // Tool says what one tool means and how its calls are guarded.

@@ -58,6 +58,12 @@ func (k *checker) unless(holds bool, path, message string) {
 	}
 }
 
+// Bounds of policy.max_age: below, a slow look at the source denies everything.
+const (
+	minPolicyAge = 30 * time.Second
+	maxPolicyAge = 7 * 24 * time.Hour
+)
+
 func (c *Config) check() []finding {
 	k := &checker{}
 	switch c.Version {
@@ -77,6 +83,7 @@ func (c *Config) check() []finding {
 	}
 	if c.Policy != nil {
 		k.file("policy.file", c.Policy.File)
+		k.within("policy.max_age", Duration(c.Policy.Age()), minPolicyAge, maxPolicyAge)
 	}
 	for _, key := range slices.Sorted(maps.Keys(c.Tools)) {
 		c.checkTool(k, key)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // flags is what the command line builds without a file.
@@ -137,6 +138,11 @@ func TestWithoutFile(t *testing.T) {
 			withBroker(c)
 			c.Broker.Clients = []BrokerClient{{ID: strings.Repeat("c", 257), RedirectURIs: []string{"https://c.example/" + strings.Repeat("c", 1024)}}}
 		}, "must be at most 256 characters of printable ASCII (broker.clients[0].id)\nmust be at most 1024 characters (broker.clients[0].redirect_uris[0])"},
+		{"policy that may not rest", func(c *Config) {
+			c.Policy = &Policy{File: "p.csv", MaxAge: new(Duration)}
+			*c.Policy.MaxAge = Duration(29 * time.Second)
+		}, "must be from 30s to 168h (policy.max_age)"},
+		{"policy that may rest for ever", func(c *Config) { c.Policy = &Policy{File: "p.csv", MaxAge: new(Duration)} }, ""},
 		{"line break in a file name", func(c *Config) { c.Policy = &Policy{File: "a\nb"} }, "must not hold a control character (policy.file)"},
 	}
 	for _, r := range rows {

@@ -80,7 +80,7 @@ func everything(t *testing.T) *Handler {
 	p := pipeline.New(pipeline.Options{
 		Server:        "docs",
 		Authenticator: anybody{},
-		Policy:        policy.Builtin(),
+		Policy:        func() (pipeline.Authorizer, error) { return policy.Builtin(), nil },
 		Upstream:      told{},
 		Recorder:      told{},
 		Limits:        pipeline.Limits{RequestBody: 1 << 16, Tools: 10, ToolDefinition: 1000, Sessions: 4, Concurrent: 10},

@@ -13,9 +13,16 @@ import (
 // comes first: a token that cannot be used for this anyway says nothing about
 // the roles of its owner.
 func (p *Pipeline) authorize(ctx context.Context, c *Call) error {
-	c.roles = p.opts.Policy.Roles(c.subject(), c.Principal.Roles...)
+	var err error
+	c.policy, err = p.opts.Policy() // once: what is decided, listed and recorded is of one policy
+	c.roles = c.policy.Roles(c.subject(), c.Principal.Roles...)
 	if c.Dir == FromUpstream {
 		return c.checkCapability()
+	}
+	if err != nil && c.Verb != wire.End { // whoever ends a session gets nothing
+		if err := p.enforce(c, unavailable("policy-age", err)); err != nil {
+			return err
+		}
 	}
 	if c.method != nil {
 		if err := p.authorizeMethod(ctx, c); err != nil {
@@ -108,7 +115,7 @@ func (p *Pipeline) judge(c *Call, catalogued bool) error {
 	if missing := p.opts.Scopes.Missing(c.Principal.Scopes, c.Entry.Scopes); missing != nil {
 		return missingScope(missing, c.Entry.Scopes)
 	}
-	d := p.opts.Policy.Decide(c.subject(), c.Entry.Permission, c.Principal.Roles...)
+	d := c.policy.Decide(c.subject(), c.Entry.Permission, c.Principal.Roles...)
 	c.decision = d.Rule
 	switch {
 	case d.Allowed:

@@ -136,7 +136,8 @@ type Call struct {
 	dropped      int
 	bytesIn      int
 	bytesOut     int
-	decision     string // policy row
+	policy       Authorizer // by which c is decided; nil before that
+	decision     string     // policy row
 	refusal      *Rejection
 	out          Sink
 	started      time.Time

@@ -309,7 +309,8 @@ func (p *Pipeline) mayNotify(c *Call, m *wire.Message, row *method) bool {
 		return p.given.holds(c.Principal.Key(), id) || p.flights.makesTask(c) && !p.given.known(id)
 	case access:
 		uri := m.Text(m.Member(m.Params, row.target))
-		return p.opts.Authorization != guards.Enforce || checkURI(uri) == nil && p.visible(c, row.kind, uri)
+		now, err := p.opts.Policy() // a stream outlives the policy under which it began
+		return p.opts.Authorization != guards.Enforce || err == nil && checkURI(uri) == nil && p.shows(now, c, row.kind, uri)
 	}
 	return m.Method != "notifications/subscriptions/acknowledged" || c.isLong()
 }

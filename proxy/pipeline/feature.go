@@ -68,9 +68,14 @@ func uncatalogued(server, name, action string) policy.Entry {
 // use would be decided, except that a missing scope never hides (a step-up must
 // stay possible).
 func (p *Pipeline) visible(c *Call, f feature, name string) bool {
+	return p.shows(p.policyOf(c), c, f, name)
+}
+
+// shows is visible under another policy than c began with.
+func (p *Pipeline) shows(rules Authorizer, c *Call, f feature, name string) bool {
 	if f == aTool && p.opts.Rules[name].Hide {
 		return false
 	}
 	entry, _ := p.entry(c, f, name)
-	return p.opts.Policy.Decide(c.subject(), entry.Permission, c.Principal.Roles...).Allowed
+	return rules.Decide(c.subject(), entry.Permission, c.Principal.Roles...).Allowed
 }

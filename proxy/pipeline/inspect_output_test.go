@@ -37,7 +37,7 @@ func inspector(t testing.TB, change func(*Options)) *Pipeline {
 	t.Helper()
 	o := Options{
 		Server: "docs", Output: []guards.Output{secrets.New(), injection.New()}, Note: injection.Note,
-		Policy: authorizerFunc(func(string, policy.Permission) policy.Decision { return policy.Decision{Allowed: true} }),
+		Policy: always(authorizerFunc(func(string, policy.Permission) policy.Decision { return policy.Decision{Allowed: true} })),
 		Limits: Limits{Tools: 10, ToolDefinition: 4096},
 		Compile: func(rules []byte) (func([]byte) (bool, error), error) {
 			s, err := schema.Compile(rules)

@@ -35,6 +35,12 @@ func (f recorderFunc) Record(e audit.Event) error { return f(e) }
 func (f authorizerFunc) Decide(s string, p policy.Permission, _ ...string) policy.Decision {
 	return f(s, p)
 }
+
+// always is a policy that never changes.
+func always(a Authorizer) func() (Authorizer, error) {
+	return func() (Authorizer, error) { return a, nil }
+}
+
 func (authorizerFunc) Roles(string, ...string) []string { return []string{"role:any"} }
 func (authorizerFunc) Revision() string                 { return "test" }
 
@@ -110,7 +116,7 @@ func newWorld(t *testing.T, change func(*Options)) *world {
 		Authenticator: authenticatorFunc(func(identity.Secret) (identity.Principal, error) {
 			return identity.Principal{Issuer: "idp", Subject: "alice"}, nil
 		}),
-		Policy: authorizerFunc(func(string, policy.Permission) policy.Decision { return policy.Decision{Allowed: true} }),
+		Policy: always(authorizerFunc(func(string, policy.Permission) policy.Decision { return policy.Decision{Allowed: true} })),
 		Upstream: upstreamFunc(func(_ context.Context, x wire.Exchange, s wire.Sink) error {
 			return w.serve(x, s)
 		}),
@@ -231,12 +237,12 @@ func TestPanicFailsItsMessageOnly(t *testing.T) {
 			})
 		}, CodeFailed},
 		{"authorizer", func(o *Options, on func() bool) {
-			o.Policy = authorizerFunc(func(string, policy.Permission) policy.Decision {
+			o.Policy = always(authorizerFunc(func(string, policy.Permission) policy.Decision {
 				if on() {
 					fault()
 				}
 				return policy.Decision{Allowed: true}
-			})
+			}))
 		}, CodeFailed},
 		{"input guard", func(o *Options, on func() bool) {
 			o.Input = []guards.Input{inputFunc(func(*guards.Call) guards.Decision {
@@ -356,12 +362,12 @@ func TestUnknownErrorsAreFailures(t *testing.T) {
 func TestDeniedByDefault(t *testing.T) {
 	for name, change := range map[string]func(*Options){
 		"zero decision": func(o *Options) {
-			o.Policy = authorizerFunc(func(string, policy.Permission) policy.Decision { return policy.Decision{Rule: "a rule"} })
+			o.Policy = always(authorizerFunc(func(string, policy.Permission) policy.Decision { return policy.Decision{Rule: "a rule"} }))
 		},
 		"empty block": func(o *Options) {
 			o.Input = []guards.Input{inputFunc(func(*guards.Call) guards.Decision { return guards.Decision{Block: &guards.Block{}} })}
 		},
-		"zero engine": func(o *Options) { o.Policy = &policy.Engine{} },
+		"zero engine": func(o *Options) { o.Policy = always(&policy.Engine{}) },
 		"mode not given": func(o *Options) {
 			o.Modes = map[string]guards.Mode{"other": guards.Off}
 			o.Input = []guards.Input{inputFunc(block)}

@@ -32,10 +32,10 @@ func TestListsAreFiltered(t *testing.T) {
 	for _, k := range listKinds {
 		asked := map[policy.Permission]bool{}
 		p := inspector(t, func(o *Options) {
-			o.Policy = authorizerFunc(func(subject string, q policy.Permission) policy.Decision {
+			o.Policy = always(authorizerFunc(func(subject string, q policy.Permission) policy.Decision {
 				asked[q] = subject == "user:alice"
 				return policy.Decision{Allowed: !strings.Contains(q.Object, "secret")}
-			})
+			}))
 		})
 		a, b, c := k.entry("x:a", ""), k.entry("x:secret", `,"description":"KEY"`), k.entry("x:c", `,"x":1.0`)
 		for _, era := range []Era{Legacy, Modern} {
@@ -55,10 +55,10 @@ func TestListsAreFiltered(t *testing.T) {
 			}
 		}
 		// An entry without a name is nobody's to use.
-		none := inspector(t, func(o *Options) { o.Policy = &policy.Engine{} })
+		none := inspector(t, func(o *Options) { o.Policy = always(&policy.Engine{}) })
 		inspection{method: k.method, body: k.result(`{}`, `"x"`, `{"`+k.id+`":7}`), want: k.result()}.run(t, none, "", Legacy)
 		seen := inspector(t, func(o *Options) {
-			o.Policy, o.Authorization, o.Passive, o.Modes = &policy.Engine{}, guards.Observe, true, map[string]guards.Mode{"secrets": guards.Observe}
+			o.Policy, o.Authorization, o.Passive, o.Modes = always(&policy.Engine{}), guards.Observe, true, map[string]guards.Mode{"secrets": guards.Observe}
 		})
 		inspection{method: k.method, body: k.result(a, b)}.run(t, seen, "", Modern)
 	}

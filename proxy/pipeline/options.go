@@ -66,8 +66,10 @@ type Options struct {
 	Locate func(ctx context.Context, x wire.Exchange, uri string) error
 	// SealKey seals what the upstream wants back from the client. Empty means a
 	// random key: then only this process can open it.
-	SealKey       identity.Hidden[[]byte]
-	Policy        Authorizer
+	SealKey identity.Hidden[[]byte]
+	// Policy gives the policy in force. With an error nobody can say whether it still
+	// is: then nothing is allowed.
+	Policy        func() (Authorizer, error)
 	Authorization guards.Mode // Enforce, or Observe
 	PerCaller     bool        // the policy tells callers apart, so that lists are private
 	Catalog       *policy.Catalog

@@ -18,7 +18,7 @@ func (p *Pipeline) record(c *Call, a *Answer) audit.Event {
 		Scopes: c.Principal.Scopes, Roles: c.roles,
 		Object: c.Entry.Permission.Object, Action: c.Entry.Permission.Action, Needed: c.Entry.Scopes,
 		Stage: c.Stage, Outcome: c.Outcome.String(), Code: a.Code, Rule: c.decision,
-		Findings: labels(c), Would: c.Would, Policy: p.opts.Policy.Revision(),
+		Findings: labels(c), Would: c.Would, Policy: p.policyOf(c).Revision(),
 		BytesIn: c.bytesIn, BytesOut: c.bytesOut + len(a.Body), Events: c.events, Dropped: c.dropped,
 		Millis: p.since(c.started), Waited: c.waited,
 	}
@@ -35,6 +35,15 @@ func (p *Pipeline) record(c *Call, a *Answer) audit.Event {
 		}
 	}
 	return e
+}
+
+// policyOf is the policy by which c was decided, or would have been.
+func (p *Pipeline) policyOf(c *Call) Authorizer {
+	if c.policy != nil {
+		return c.policy
+	}
+	now, _ := p.opts.Policy()
+	return now
 }
 
 // clean drops a text of the client's that holds its credential.

@@ -25,7 +25,7 @@ import (
 
 // parts are what the summary wants to know beside the configuration.
 type parts struct {
-	policy    *policy.Engine
+	policy    *policy.Live
 	catalog   *policy.Catalog
 	auditFile string
 	modes     map[string]guards.Mode
@@ -39,11 +39,11 @@ func (s *Sidecar) build() error {
 	if err := s.loadCertificates(); err != nil {
 		return err
 	}
-	engine, err := s.buildPolicy()
+	live, err := s.buildPolicy()
 	if err != nil {
 		return err
 	}
-	s.parts.policy, s.parts.catalog, s.parts.modes = engine, s.catalog(), s.modes()
+	s.parts.policy, s.parts.catalog, s.parts.modes = live, s.catalog(), s.modes()
 	verifier, err := s.buildAuthenticator()
 	if err != nil {
 		return err
@@ -90,24 +90,6 @@ func (s *Sidecar) keyFrom(setting, file string) (identity.Hidden[[]byte], error)
 		err = fmt.Errorf("%w: %s: the key has fewer than %d characters; make one with: openssl rand -hex 32", ErrConfig, setting, shortestKey)
 	}
 	return identity.Hide([]byte(key)), err
-}
-
-func (s *Sidecar) buildPolicy() (*policy.Engine, error) {
-	if s.cfg.Policy == nil {
-		if s.cfg.Preset == config.PresetStrict {
-			return &policy.Engine{}, nil // strict means default deny, and there is no rule
-		}
-		return policy.Builtin(), nil
-	}
-	var roles map[string][]string
-	if s.cfg.Auth != nil {
-		roles = s.cfg.Auth.Roles
-	}
-	engine, err := policy.LoadFile(s.cfg.Resolve(s.cfg.Policy.File), roles)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
-	}
-	return engine, nil
 }
 
 func (s *Sidecar) openAudit() error {

@@ -115,7 +115,8 @@ func (s *Sidecar) ProbeURL() string {
 // not asked again: a failure later is for its callers to see, and not a reason
 // to take every replica out of service at the same time.
 func (s *Sidecar) readiness() Readiness {
-	checks := []Check{{Name: "policy", OK: s.parts.policy != nil}}
+	rules, decides := s.policyCheck()
+	checks := []Check{rules}
 	listed, letsIn := s.revokedCheck()
 	checks = append(checks, listed...)
 	own := s.servers()
@@ -138,7 +139,7 @@ func (s *Sidecar) readiness() Readiness {
 	if !serving.OK {
 		serving.Why = "is shutting down"
 	}
-	return Readiness{Ready: checks[0].OK && letsIn && reached && serving.OK, Checks: append(checks, serving)}
+	return Readiness{Ready: decides && letsIn && reached && serving.OK, Checks: append(checks, serving)}
 }
 
 // revokedCheck says how the list of revoked tokens is, where there is one, and

@@ -111,7 +111,7 @@ func (s *Sidecar) pipelineOptions(e *endpoint, sh shared) pipeline.Options {
 		Methods:       s.cfg.Methods,
 		SealKey:       sh.sealKey,
 		SharedPipe:    s.cfg.Upstreams[e.name].Shared,
-		Policy:        s.parts.policy,
+		Policy:        s.currentPolicy,
 		Authorization: presetMode(s.cfg.Preset),
 		PerCaller:     s.cfg.Policy != nil,
 		Catalog:       s.parts.catalog,

@@ -70,9 +70,11 @@ type setup struct {
 	others     map[string]setup  // further servers by name, of which upstream, inventory, resources and credential count
 	introspect http.HandlerFunc  // instead of the demo issuer
 	issuer     func(*issuer.Config)
-	policy     string // instead of demoPolicy
-	tools      string // YAML below "tools:", instead of demoTools
-	extra      string // YAML at top level
+	policy     string        // instead of demoPolicy
+	maxAge     string        // of the policy; empty is for ever, since clocks jump here
+	poll       time.Duration // of the policy
+	tools      string        // YAML below "tools:", instead of demoTools
+	extra      string        // YAML at top level
 	preset     string
 	open       bool // no auth and no policy: everybody is anonymous
 	now        func() time.Time
@@ -192,7 +194,7 @@ func start(t testing.TB, s setup) *rig {
 	if s.resolver == nil {
 		s.resolver = noNames{}
 	}
-	o := Options{Stderr: r.stderr, Resolver: s.resolver, Now: s.now, After: soon, ClientTime: s.clientTime, Drain: s.drain, Recheck: s.recheck}
+	o := Options{Stderr: r.stderr, Resolver: s.resolver, Now: s.now, After: soon, ClientTime: s.clientTime, Drain: s.drain, Recheck: s.recheck, PolicyPoll: s.poll}
 	if s.pipe != nil {
 		o.Token, o.TokenFile = s.pipe.token, s.pipe.tokenFile
 	}
@@ -287,8 +289,8 @@ state_dir: %q
 auth:
   audience: [doc-server]
   introspection: [{ issuer: %q, url: %q, client_id: mcp-sidecar, client_secret_file: introspection.secret, allow_loopback_http: true }]
-policy: { file: policy.csv }
-tools:%s`, r.startIssuer(s), r.issuerURL+"/introspect", s.tools)
+policy: { file: policy.csv, max_age: %s }
+tools:%s`, r.startIssuer(s), r.issuerURL+"/introspect", cmp.Or(s.maxAge, "0s"), s.tools)
 	}
 	r.write("sidecar.yaml", strings.ReplaceAll(text, "$ISSUER", r.issuerURL))
 	cfg, err := config.Load(filepath.Join(r.dir, "sidecar.yaml"))

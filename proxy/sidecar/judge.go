@@ -84,7 +84,9 @@ func NewJudge(cfg *config.Config, o JudgeOptions) (*Judge, error) {
 	s := &Sidecar{cfg: &own, opts: Options{Now: time.Now, Stderr: io.Discard}, log: slog.New(slog.DiscardHandler)}
 	s.life, s.end = context.WithCancel(context.Background())
 	var err error
-	if s.parts.policy = o.Policy; o.Policy == nil {
+	if o.Policy != nil {
+		s.parts.policy = policy.Fixed(o.Policy)
+	} else {
 		s.parts.policy, err = s.buildPolicy()
 	}
 	if err != nil {
@@ -121,7 +123,10 @@ func (j *Judge) readDirectory() error {
 func (j *Judge) Close() { j.sidecar.end() }
 
 // Policy is what the judge decides by.
-func (j *Judge) Policy() *policy.Engine { return j.sidecar.parts.policy }
+func (j *Judge) Policy() *policy.Engine {
+	e, _ := j.sidecar.parts.policy.Current() // just read
+	return e
+}
 
 // Judge decides about one call. The error, which wraps ErrQuestion, says that the
 // configuration has no such server, or that Args is no object.

@@ -48,6 +48,9 @@ type Options struct {
 	// Recheck is how often the list of revoked tokens is read again, and the tokens of
 	// open streams are verified again. Zero means every 2 seconds.
 	Recheck time.Duration
+	// PolicyPoll is how often the policy is looked at without being told of a change.
+	// Zero means every 2 seconds.
+	PolicyPoll time.Duration
 }
 
 // Sidecar is one running instance. Build it with New, then Listen, then Serve.
@@ -102,6 +105,7 @@ func New(cfg *config.Config, o Options) (*Sidecar, error) {
 	if cfg.Auth != nil || cfg.Broker != nil {
 		s.busy.Go(s.recheck)
 	}
+	s.busy.Go(func() { s.followPolicy(s.life) })
 	return s, nil
 }
 

@@ -147,11 +147,19 @@ func (s *Sidecar) policyLine() string {
 	}
 	switch {
 	case s.cfg.Policy != nil:
-		return fmt.Sprintf("%s (revision %s), default deny, %s", s.cfg.Policy.File, s.parts.policy.Revision(), how)
+		return fmt.Sprintf("%s (revision %s), default deny, %s, followed (%s)", s.cfg.Policy.File, s.parts.policy.Health().Revision, how, s.maxAgeLine())
 	case s.cfg.Preset == config.PresetStrict:
 		return "none given: strict denies every tool; add policy.file"
 	}
 	return "built in: every authenticated caller has role any, which may use everything (" + how + "); add policy.file to restrict"
+}
+
+// maxAgeLine says what becomes of a policy that nobody confirms.
+func (s *Sidecar) maxAgeLine() string {
+	if age := s.cfg.Policy.Age(); age > 0 {
+		return "denies everything once unconfirmed for " + config.Duration(age).String()
+	}
+	return "stays in force for as long as nobody confirms it"
 }
 
 // list names what is in mode, guards in a fixed order.

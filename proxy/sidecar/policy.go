@@ -1,0 +1,107 @@
+package sidecar
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+
+	"mcp-sidecar/policy"
+	"mcp-sidecar/proxy/audit"
+	"mcp-sidecar/proxy/config"
+	"mcp-sidecar/proxy/pipeline"
+)
+
+// buildPolicy reads the policy for the first time; followPolicy reads it again.
+func (s *Sidecar) buildPolicy() (*policy.Live, error) {
+	if s.cfg.Policy == nil {
+		if s.cfg.Preset == config.PresetStrict {
+			return policy.Fixed(&policy.Engine{}), nil // strict means default deny, and there is no rule
+		}
+		return policy.Fixed(policy.Builtin()), nil
+	}
+	var roles map[string][]string
+	if s.cfg.Auth != nil {
+		roles = s.cfg.Auth.Roles
+	}
+	live, err := policy.NewLive(s.life, policy.NewFile(s.cfg.Resolve(s.cfg.Policy.File)), policy.LiveOptions{
+		Extra: roles, MaxAge: s.cfg.Policy.Age(), Poll: s.opts.PolicyPoll, Settle: true, Now: s.opts.Now, Notify: s.policyEvent,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	return live, nil
+}
+
+// currentPolicy is the policy in force.
+func (s *Sidecar) currentPolicy() (pipeline.Authorizer, error) { return s.parts.policy.Current() }
+
+// followPolicy takes over what changes in the source of the policy, until Close.
+func (s *Sidecar) followPolicy(ctx context.Context) { s.parts.policy.Run(ctx) }
+
+// policyEvent says in the log, and on record where decisions are concerned, what has
+// happened to the policy.
+func (s *Sidecar) policyEvent(e policy.Event) {
+	log := s.log.With("source", e.Source, "revision", e.Revision)
+	if e.Err != nil {
+		log = log.With("error", s.redact(e.Err.Error()))
+	}
+	if !e.Until.IsZero() {
+		log = log.With("until", e.Until.UTC())
+	}
+	switch e.Kind {
+	case policy.Changed:
+		log.Info("the policy has changed", "before", e.Before)
+		s.recordPolicy(e, "changed", "")
+	case policy.Refused:
+		log.Error("the changed policy cannot be used; the one before stays in force")
+		s.recordPolicy(e, "refused", "policy-invalid")
+	case policy.Unreachable:
+		log.Error("the policy cannot be read again; the one before stays in force")
+	case policy.Deaf:
+		log.Warn("changes of the policy are not told; they are found by looking")
+	case policy.Stale:
+		log.Error("the policy has not been confirmed for too long; everything is denied")
+		s.recordPolicy(e, "denied", "policy-age")
+	case policy.Confirmed:
+		log.Info("the policy in force is confirmed again")
+		s.recordPolicy(e, "confirmed", "")
+	}
+}
+
+// recordPolicy puts on record since when calls are decided otherwise. A record that
+// cannot be written changes nothing: each call has its own, with the revision.
+func (s *Sidecar) recordPolicy(e policy.Event, outcome, reason string) {
+	id, err := uuid.NewV7()
+	if err == nil {
+		a := audit.Event{
+			Time: s.opts.Now().UTC(), ID: id.String(), Phase: audit.PhaseOutcome, Direction: "operator", Kind: "policy",
+			Stage: "policy", Outcome: outcome, Reason: reason, Policy: e.Revision,
+		}
+		if e.Err != nil {
+			a.Error = e.Err.Error()
+		}
+		err = s.audit.Record(a)
+	}
+	if err != nil && !errors.Is(err, audit.ErrClosed) {
+		s.log.Error("a change of the policy could not be recorded", "error", s.redact(err.Error()))
+	}
+}
+
+// policyCheck says how the policy is, and whether anything is decided by it.
+func (s *Sidecar) policyCheck() (c Check, decides bool) {
+	c = Check{Name: "policy"}
+	if s.parts.policy == nil {
+		return c, false
+	}
+	h := s.parts.policy.Health()
+	c.OK = h.Problem == nil && !h.Stale
+	switch {
+	case h.Stale:
+		c.Why = "has not been confirmed for so long that everything is denied"
+	case h.Problem != nil:
+		c.Why = "cannot be used or read as it is now; the one before is in force"
+	}
+	return c, !h.Stale
+}
