@@ -1,0 +1,8 @@
+//go:build unix && !linux
+
+package pgtest
+
+import "syscall"
+
+// endWithParent has no counterpart here: a program that is killed leaves its server.
+func endWithParent(*syscall.SysProcAttr) {}
