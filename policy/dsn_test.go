@@ -7,8 +7,10 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"math/big"
 	"net/url"
 	"os"
@@ -194,6 +196,23 @@ func TestPostgresTLS(t *testing.T) {
 	socket.Host, socket.RawQuery = ":"+socket.Port(), "host="+filepath.Dir(plain.Socket())
 	if err := openPG(t, socket.String()).Migrate(t.Context()); err != nil {
 		t.Errorf("over a unix socket: %v", err)
+	}
+}
+
+// The password is in nothing that prints a store or its options.
+func TestPostgresPrintsNoPassword(t *testing.T) {
+	o := PostgresOptions{URL: "postgres://policy:pa55word@127.0.0.1:1/policy"}
+	s := openPG(t, o.URL)
+	text, err := json.Marshal(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	held := struct{ S Store }{s}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
+		text = append(text, fmt.Sprintf(verb+verb+verb+verb, o, &o, s, held)...)
+	}
+	if strings.Contains(string(text), "pa55word") {
+		t.Errorf("%s", text)
 	}
 }
 

@@ -36,6 +36,12 @@ type PostgresOptions struct {
 	InsecureTLS    bool   // TLS that does not verify who answers
 }
 
+// Format keeps the password out of whatever prints the options.
+func (PostgresOptions) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "[redacted]") }
+
+// MarshalJSON does the same for JSON.
+func (PostgresOptions) MarshalJSON() ([]byte, error) { return []byte(`"[redacted]"`), nil }
+
 // Postgres is a policy in a PostgreSQL database, which several sidecars share. Rows have
 // the format of casbin-pg-adapter; its reading and writing are not used (see
 // docs/decisions/0016-policy-sources.md).
@@ -55,8 +61,20 @@ func OpenPostgres(o PostgresOptions) (*Postgres, error) {
 	if err != nil {
 		return nil, err
 	}
+	quiet()
 	return &Postgres{db: pg.Connect(options)}, nil
 }
+
+// quiet keeps go-pg from writing to stderr, in lines of its own: what fails is returned
+// as well.
+var quiet = sync.OnceFunc(func() { pg.SetLogger(silent{}) })
+
+type silent struct{}
+
+func (silent) Printf(context.Context, string, ...any) {}
+
+// Format prints the name alone: what is below holds the password.
+func (s *Postgres) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.Name()) }
 
 // Name implements [Store].
 func (s *Postgres) Name() string { return "postgres" }
@@ -201,10 +219,7 @@ func (s *Postgres) Wait(ctx context.Context, atMost time.Duration) error {
 	if timeout := net.Error(nil); errors.As(err, &timeout) && timeout.Timeout() {
 		return nil
 	}
-	if err != nil {
-		s.deafen(listener)
-	}
-	return unavailable(err)
+	return unavailable(err) // the listener dials and listens again with the next call
 }
 
 // listen returns the connection on which changes are told.
@@ -241,6 +256,9 @@ func (s *Postgres) Migrate(ctx context.Context) error {
 	files, err := migrations.ReadDir("migrations")
 	if err != nil {
 		return err
+	}
+	if done, err := version(ctx, s.db); err == nil && done == len(files) {
+		return nil // whoever writes rows need not be able to make tables
 	}
 	return unavailable(s.db.RunInTransaction(ctx, func(tx *pg.Tx) error {
 		if _, err := tx.ExecContext(ctx, "select pg_advisory_xact_lock(?)", migrationLock); err != nil {

@@ -21,6 +21,35 @@ var policyMutants = []mutant{
 	followMutant("max_age is not heeded", "proxy/sidecar/policy.go", "MaxAge: s.cfg.Policy.Age(), ", ""),
 	followMutant("ready although nothing is decided", "proxy/sidecar/policy.go", "return c, !h.Stale", "return c, true"),
 	followMutant("changes are not on record", "proxy/sidecar/policy.go", "		s.recordPolicy(e, \"changed\", \"\")\n", ""),
+	storeMutant("rows of another moment than the revision", "policy/postgres.go", "isolation level repeatable read, read only", "isolation level read committed, read only"),
+	storeMutant("whoever writes last wins", "policy/postgres.go", "if from != \"\" && now != from {", "if false {"),
+	storeMutant("writers do not wait for each other", "policy/postgres.go", "selectRevision+\" for update\"", "selectRevision"),
+	storeMutant("rows without an order", "policy/postgres.go", "Order(\"seq\")", "Order(\"id\")"),
+	storeMutant("rows that cannot be read are left out", "policy/postgres.go", "	if len(problems) > 0 {\n\t\treturn rows, problems", "	if false {\n\t\treturn rows, problems"),
+	storeMutant("one database is another", "policy/postgres.go", "|| '-' || left(epoch::text, 8)", "|| '-' || left(one::text, 8)"),
+	storeMutant("nobody listens", "policy/postgres.go", "l.Listen(ctx, policyChannel)", "l.Listen(ctx, \"another_channel\")"),
+	storeMutant("nobody says that changes are not told", "policy/postgres.go", "return unavailable(err) // the listener", "return nil // the listener"),
+	storeMutant("an id that the adapter does not know", "policy/postgres.go", "append([]string{r.kind}, r.cols...)", "append([]string{r.kind, \"\"}, r.cols...)"),
+	storeMutant("plaintext to other hosts", "policy/dsn.go", "if !local && !o.AllowPlaintext {", "if false {"),
+	storeMutant("TLS that verifies nobody", "policy/dsn.go", "if !o.InsecureTLS {", "if false {"),
+	storeMutant("any host's certificate", "policy/dsn.go", "&tls.Config{ServerName: host, RootCAs: roots,", "&tls.Config{ServerName: host, InsecureSkipVerify: true, RootCAs: roots,"),
+	storeMutant("any authority's certificate", "policy/dsn.go", "RootCAs: roots, MinVersion", "RootCAs: roots, InsecureSkipVerify: len(root) > 0, MinVersion"),
+	storeMutant("names that look local", "policy/dsn.go", "host == \"localhost\" ||", "strings.HasPrefix(host, \"localhost\") ||"),
+	storeMutant("the error quotes the URL", "policy/dsn.go", "dsnError(\"is not a URL\")", "dsnError(\"is not a URL: %w\", err)"),
+	storeMutant("parameters twice", "policy/dsn.go", "case len(all) > 1:", "case false:"),
+	storeMutant("any parameter", "policy/dsn.go", "case name != \"sslmode\" && name != \"sslrootcert\" && name != \"host\":", "case false:"),
+	storeMutant("the grammar is no constraint: objects", "policy/migrations/0001_policy.sql", "v1 ~ '^([*]|[A-Za-z0-9_.:@-]+/[*]|[A-Za-z0-9_.:/@-]+)$' and", "v1 <> '' and"),
+	storeMutant("the grammar is no constraint: effects", "policy/migrations/0001_policy.sql", "v3 in ('allow', 'deny'))),", "v3 <> '')),"),
+	storeMutant("the grammar is no constraint: roles", "policy/migrations/0001_policy.sql", "v1 ~ '^role:[A-Za-z0-9_.:/@-]+$')),", "v1 <> '')),"),
+	storeMutant("the grammar is no constraint: once", "policy/migrations/0001_policy.sql", "  constraint casbin_rule_once unique (ptype, v0, v1, v2, v3, v4, v5),\n", ""),
+	storeMutant("deletions are not counted", "policy/migrations/0001_policy.sql", "after insert or update or delete or truncate", "after insert"),
+	storeMutant("nobody is told", "policy/migrations/0001_policy.sql", "  perform pg_notify('sidecar_policy', now_at::text);\n", ""),
+	followMutant("a database that is down is no policy", "proxy/sidecar/policy.go", "	case errors.Is(err, policy.ErrUnavailable):\n\t\treturn nil, err", "	case errors.Is(err, policy.ErrUnavailable):\n\t\treturn policy.Fixed(policy.Builtin()), nil"),
+	{name: "policy: a database that is down is a configuration error", file: "proxy/cli/offline.go", old: "		return ExitDown", new: "		return ExitConfig", pkgs: []string{"./proxy/cli"}, run: "DatabaseIsDown"},
+}
+
+func storeMutant(name, file, was, now string) mutant {
+	return mutant{name: "policy: " + name, file: file, old: was, new: now, pkgs: []string{"./policy"}, run: "Postgres|DSN"}
 }
 
 func liveMutant(name, was, now string) mutant {

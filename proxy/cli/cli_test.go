@@ -14,9 +14,11 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"mcp-sidecar/scenarios/pgtest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(pgtest.M{M: m}) }
 
 // ran is what came of a command line.
 type ran struct {

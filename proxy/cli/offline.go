@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"mcp-sidecar/policy"
 	"mcp-sidecar/proxy/config"
 	"mcp-sidecar/proxy/sidecar"
 )
@@ -67,10 +68,14 @@ func judgeOf(file, tools string, io Streams) (*config.Config, *sidecar.Judge, er
 	return cfg, j, err
 }
 
-// offlineCode tells what a configuration is to blame for from the rest.
+// offlineCode tells what a configuration is to blame for, and what is down, from the
+// rest.
 func offlineCode(err error) int {
-	if errors.Is(err, sidecar.ErrConfig) {
+	switch {
+	case errors.Is(err, sidecar.ErrConfig):
 		return ExitConfig
+	case errors.Is(err, policy.ErrUnavailable):
+		return ExitDown
 	}
 	return ExitFailure
 }

@@ -34,7 +34,8 @@ policy again and compares. Sidecars that run take it over within seconds.
 
 Somebody else may change the policy at the same time: apply replaces only what it has
 shown, and --if-revision only the revision that you have looked at. A policy file keeps
-none of its comments.
+none of its comments. In a database the tables are made or brought up to date first,
+which needs the rights for it; a sidecar that serves needs to read only.
 
 Exit code 0: applied, or nothing to change; 3: rows that cannot be loaded;
 4: the place where the policy is kept is down; 5: expectations are not met, or the
@@ -104,6 +105,11 @@ func policyApply(ctx context.Context, file string, f applyFlags, io Streams) err
 		return err
 	}
 	defer func() { _ = store.Close() }()
+	if db, ok := store.(*policy.Postgres); ok && !f.dryRun {
+		if err := db.Migrate(ctx); err != nil {
+			return exit(storeCode(err), err)
+		}
+	}
 	a, err := compare(ctx, store, rows, next, cfg)
 	if err != nil {
 		return err
@@ -157,9 +163,13 @@ func newPolicy(file string, text []byte, cfg *config.Config) (*policy.Engine, []
 // openStore opens the place where the configuration keeps its policy.
 func openStore(cfg *config.Config) (policy.Store, error) {
 	if cfg.Policy == nil {
-		return nil, exit(ExitConfig, errors.New("the configuration names no policy; add policy.file"))
+		return nil, exit(ExitConfig, errors.New("the configuration names no policy; add policy.file or policy.database"))
 	}
-	return policy.NewFile(cfg.Resolve(cfg.Policy.File)), nil
+	store, err := sidecar.OpenPolicy(cfg)
+	if err != nil {
+		return nil, exit(offlineCode(err), err)
+	}
+	return store, nil
 }
 
 // storeCode is the exit code of an error of a store.

@@ -53,11 +53,8 @@ func serve(c *cobra.Command, f serveFlags, io Streams) error {
 		return err
 	}
 	s, err := sidecar.New(cfg, sidecar.Options{Stderr: io.Err})
-	switch {
-	case errors.Is(err, sidecar.ErrConfig):
-		return exit(ExitConfig, err)
-	case err != nil:
-		return exit(ExitFailure, err)
+	if err != nil {
+		return exit(offlineCode(err), err)
 	}
 	defer func() { _ = s.Close() }()
 	if err := s.Listen(); err != nil {

@@ -119,8 +119,8 @@ func (f wrapFlags) run(c *cobra.Command, io Streams) error {
 // of shells.
 func startCode(err error) int {
 	switch {
-	case errors.Is(err, sidecar.ErrConfig):
-		return ExitConfig
+	case offlineCode(err) != ExitFailure:
+		return offlineCode(err)
 	case errors.Is(err, exec.ErrNotFound):
 		return ExitNotFound
 	case errors.Is(err, fs.ErrPermission):

@@ -18,6 +18,7 @@
 package config
 
 import (
+	"cmp"
 	"net/netip"
 	"time"
 )
@@ -234,12 +235,30 @@ type Upstream struct {
 
 // Policy names the source of the rules.
 type Policy struct {
-	// File is a Casbin CSV file. Empty is refused.
-	File string `json:"file" jsonschema:"Casbin rules as a CSV file. Read again when it changes."`
+	// File is a Casbin CSV file. Either this or Database.
+	File string `json:"file,omitempty" jsonschema:"Casbin rules as a CSV file. Read again when it changes. Either this or database."`
+	// Database is where several sidecars share their rules.
+	Database *Database `json:"database,omitempty" jsonschema:"PostgreSQL database with the rules, which several sidecars share; {} means the defaults. Either this or file."`
 	// MaxAge is how long a policy that its source does not confirm stays in force. Nil
 	// means DefaultMaxAge, zero for ever.
 	MaxAge *Duration `json:"max_age,omitempty" jsonschema:"How long the policy stays in force while its source cannot be read, or holds one that cannot be used; then everything is denied. 0s is for ever. Default: 5m."`
 }
+
+// Database says how the policy's database is reached.
+type Database struct {
+	// URLEnv is the variable with the URL. Empty means EnvDatabase.
+	URLEnv string `json:"url_env,omitempty" jsonschema:"Variable of the sidecar's own environment that holds the URL: postgres://USER:PASSWORD@HOST:5432/DATABASE, with sslmode and sslrootcert as parameters. No server gets it. Default: SIDECAR_DATABASE_URL."`
+	// AllowPlaintext permits sslmode=disable to another host.
+	AllowPlaintext bool `json:"allow_plaintext,omitempty" jsonschema:"Permits sslmode=disable to another host (an isolated network). Default: false."`
+	// InsecureTLS permits sslmode=require.
+	InsecureTLS bool `json:"insecure_tls,omitempty" jsonschema:"Permits sslmode=require, which does not verify who answers. Default: false."`
+}
+
+// EnvDatabase is the variable with the URL of the policy's database.
+const EnvDatabase = "SIDECAR_DATABASE_URL"
+
+// Variable is URLEnv with its default.
+func (d *Database) Variable() string { return cmp.Or(d.URLEnv, EnvDatabase) }
 
 // DefaultMaxAge is the max_age of a policy that does not say one.
 const DefaultMaxAge = Duration(5 * time.Minute)

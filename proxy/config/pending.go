@@ -30,7 +30,6 @@ var pending = map[reflect.Type][]pendingSetting{
 	reflect.TypeFor[Config](): {
 		{"allow", emptyList}, {"egress", emptyMapping},
 	},
-	reflect.TypeFor[Policy]():     {{"database", never}},
 	reflect.TypeFor[Guards]():     laterGuards,
 	reflect.TypeFor[ToolGuards](): laterGuards,
 }

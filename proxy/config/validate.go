@@ -64,6 +64,17 @@ const (
 	maxPolicyAge = 7 * 24 * time.Hour
 )
 
+func (p *Policy) check(k *checker) {
+	if (p.File == "") == (p.Database == nil) {
+		k.lacks("policy", "needs exactly one of file and database")
+	}
+	k.file("policy.file", p.File)
+	if d := p.Database; d != nil && d.URLEnv != "" {
+		k.unless(variableName.MatchString(d.URLEnv), "policy.database.url_env", "must be the name of a variable; the URL itself is a secret and stands nowhere in the file")
+	}
+	k.within("policy.max_age", Duration(p.Age()), minPolicyAge, maxPolicyAge)
+}
+
 func (c *Config) check() []finding {
 	k := &checker{}
 	switch c.Version {
@@ -78,12 +89,8 @@ func (c *Config) check() []finding {
 	c.checkCallers(k)
 	c.checkUpstreams(k)
 	c.checkBroker(k)
-	if c.Policy != nil && c.Policy.File == "" {
-		k.lacks("policy.file", "is required in policy")
-	}
 	if c.Policy != nil {
-		k.file("policy.file", c.Policy.File)
-		k.within("policy.max_age", Duration(c.Policy.Age()), minPolicyAge, maxPolicyAge)
+		c.Policy.check(k)
 	}
 	for _, key := range slices.Sorted(maps.Keys(c.Tools)) {
 		c.checkTool(k, key)

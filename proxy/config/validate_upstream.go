@@ -20,6 +20,10 @@ func (c *Config) checkUpstreams(k *checker) {
 			k.badKey(path, "must be at most 64 letters, digits, - and _")
 		}
 		c.Upstreams[name].check(k, path)
+		if p := c.Policy; p != nil && p.Database != nil {
+			at := slices.Index(c.Upstreams[name].EnvAllow, p.Database.Variable())
+			k.unless(at < 0 || IsOwnVariable(p.Database.Variable()), item(child(path, "env_allow"), at), "holds the password of the policy's database, which the server must not see")
+		}
 		c.checkOwn(k, child(path, "credential"), c.Upstreams[name].Credential)
 		c.checkFor(k, child(path, "credential"), c.Upstreams[name].Credential)
 	}

@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"mcp-sidecar/proxy/audit"
+	"mcp-sidecar/scenarios/pgtest"
 )
 
 // Nothing may be left running when a sidecar has been closed.
@@ -23,7 +24,7 @@ func TestMain(m *testing.M) {
 	if len(os.Args) == 2 && strings.HasPrefix(os.Args[1], childFlag) {
 		os.Exit(relayChild(strings.TrimPrefix(os.Args[1], childFlag)))
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(pgtest.M{M: m})
 }
 
 // faulty is a resolver that fails in the worst way.

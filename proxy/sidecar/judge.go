@@ -89,14 +89,13 @@ func NewJudge(cfg *config.Config, o JudgeOptions) (*Judge, error) {
 	} else {
 		s.parts.policy, err = s.buildPolicy()
 	}
-	if err != nil {
-		s.end()
-		return nil, err
-	}
-	s.parts.catalog, s.parts.modes = s.catalog(), s.modes()
 	j := &Judge{sidecar: s, tools: o.Tools}
-	if err := j.readDirectory(); err != nil {
-		s.end()
+	if err == nil {
+		s.parts.catalog, s.parts.modes = s.catalog(), s.modes()
+		err = j.readDirectory()
+	}
+	if err != nil {
+		j.Close()
 		return nil, err
 	}
 	return j, nil
@@ -120,7 +119,12 @@ func (j *Judge) readDirectory() error {
 }
 
 // Close ends what the judge holds.
-func (j *Judge) Close() { j.sidecar.end() }
+func (j *Judge) Close() {
+	j.sidecar.end()
+	if j.sidecar.policies != nil {
+		_ = j.sidecar.policies.Close()
+	}
+}
 
 // Policy is what the judge decides by.
 func (j *Judge) Policy() *policy.Engine {

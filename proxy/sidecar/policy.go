@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
+	"os"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -25,13 +28,65 @@ func (s *Sidecar) buildPolicy() (*policy.Live, error) {
 	if s.cfg.Auth != nil {
 		roles = s.cfg.Auth.Roles
 	}
-	live, err := policy.NewLive(s.life, policy.NewFile(s.cfg.Resolve(s.cfg.Policy.File)), policy.LiveOptions{
-		Extra: roles, MaxAge: s.cfg.Policy.Age(), Poll: s.opts.PolicyPoll, Settle: true, Now: s.opts.Now, Notify: s.policyEvent,
+	var err error
+	if s.policies, err = OpenPolicy(s.cfg); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(s.life, firstPolicyTime)
+	defer cancel()
+	live, err := policy.NewLive(ctx, s.policies, policy.LiveOptions{
+		Extra: roles, MaxAge: s.cfg.Policy.Age(), Poll: s.opts.PolicyPoll, Settle: s.cfg.Policy.File != "", Now: s.opts.Now, Notify: s.policyEvent,
 	})
-	if err != nil {
+	switch {
+	case errors.Is(err, policy.ErrUnavailable):
+		return nil, err
+	case err != nil:
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	return live, nil
+}
+
+// firstPolicyTime is how long the first policy may take: without one nothing starts.
+const firstPolicyTime = 15 * time.Second
+
+// OpenPolicy opens the place where cfg, which has a policy, keeps it. Errors wrap
+// ErrConfig. They and later ones hold nothing of a database's URL.
+func OpenPolicy(cfg *config.Config) (policy.Store, error) {
+	d := cfg.Policy.Database
+	if d == nil {
+		return policy.NewFile(cfg.Resolve(cfg.Policy.File)), nil
+	}
+	address := os.Getenv(d.Variable())
+	if address == "" {
+		return nil, fmt.Errorf("%w: policy.database: the variable %s is empty or not set", ErrConfig, d.Variable())
+	}
+	store, err := policy.OpenPostgres(policy.PostgresOptions{URL: address, AllowPlaintext: d.AllowPlaintext, InsecureTLS: d.InsecureTLS})
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", ErrConfig, d.Variable(), err)
+	}
+	return store, nil
+}
+
+// learnDatabase keeps the URL of the policy's database, and its password, out of logs
+// and out of the environment of servers.
+func (s *Sidecar) learnDatabase() {
+	if s.cfg.Policy == nil || s.cfg.Policy.Database == nil {
+		return
+	}
+	address := os.Getenv(s.cfg.Policy.Database.Variable())
+	s.own.learn("policy.database", address)
+	if u, err := url.Parse(address); err == nil {
+		password, _ := u.User.Password()
+		s.own.learn("policy.database password", password)
+	}
+}
+
+// policySource names where the policy is kept.
+func (s *Sidecar) policySource() string {
+	if d := s.cfg.Policy.Database; d != nil {
+		return "postgres at " + d.Variable()
+	}
+	return s.cfg.Policy.File
 }
 
 // currentPolicy is the policy in force.

@@ -84,6 +84,7 @@ func (s *Sidecar) learnSecrets() error {
 	}
 	s.own.learn("the caller's token", s.opts.Token.Reveal())
 	s.callerToken()
+	s.learnDatabase()
 	for _, file := range s.secretFiles() {
 		secret, err := s.readSecret(file)
 		if err != nil {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"mcp-sidecar/guards/ssrf"
+	"mcp-sidecar/policy"
 	"mcp-sidecar/proxy/audit"
 	"mcp-sidecar/proxy/broker"
 	"mcp-sidecar/proxy/config"
@@ -61,6 +62,7 @@ type Sidecar struct {
 	audit     *audit.Writer
 	endpoints []*endpoint // by name
 	parts     parts
+	policies  policy.Store // nil without one
 	own       ownSecrets
 	stored    map[string]*identity.Stored // what servers are shown, by server
 	verifiers *identity.Verifiers         // nil where everybody is anonymous
@@ -131,6 +133,9 @@ func (s *Sidecar) closeParts() error {
 	}
 	for _, f := range s.fetchers {
 		f.Close()
+	}
+	if s.policies != nil {
+		err = errors.Join(err, s.policies.Close())
 	}
 	if s.audit != nil {
 		err = errors.Join(err, s.audit.Close())

@@ -147,7 +147,7 @@ func (s *Sidecar) policyLine() string {
 	}
 	switch {
 	case s.cfg.Policy != nil:
-		return fmt.Sprintf("%s (revision %s), default deny, %s, followed (%s)", s.cfg.Policy.File, s.parts.policy.Health().Revision, how, s.maxAgeLine())
+		return fmt.Sprintf("%s (revision %s), default deny, %s, followed (%s)", s.policySource(), s.parts.policy.Health().Revision, how, s.maxAgeLine())
 	case s.cfg.Preset == config.PresetStrict:
 		return "none given: strict denies every tool; add policy.file"
 	}

@@ -41,10 +41,16 @@ var shared struct {
 
 // Main runs the tests of a package and ends the server that they have shared. Call it
 // from TestMain.
-func Main(m *testing.M) {
-	code := m.Run()
-	Stop()
-	os.Exit(code)
+func Main(m *testing.M) { os.Exit(M{m}.Run()) }
+
+// M is a [testing.M] that ends the shared server after the tests, for those who do more
+// in TestMain.
+type M struct{ *testing.M }
+
+// Run runs the tests.
+func (m M) Run() int {
+	defer Stop()
+	return m.M.Run()
 }
 
 // Stop ends the server that tests have shared.
@@ -127,7 +133,7 @@ func connect(t testing.TB, address string) *pg.DB {
 	if err != nil {
 		t.Fatal("a database URL cannot be used")
 	}
-	o.PoolSize = 2
+	o.PoolSize, o.IdleCheckFrequency = 2, -1 // no goroutine that outlives Close
 	db := pg.Connect(o)
 	t.Cleanup(func() { _ = db.Close() })
 	return db

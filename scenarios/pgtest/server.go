@@ -264,7 +264,7 @@ func (s *Server) Address() string { return net.JoinHostPort("127.0.0.1", strconv
 func (s *Server) Socket() string { return filepath.Join(s.folder, ".s.PGSQL."+strconv.Itoa(s.port)) }
 
 func (s *Server) connect(database string) *pg.DB {
-	return pg.Connect(&pg.Options{Addr: s.Address(), User: superuser, Password: s.password, Database: database, DialTimeout: time.Second, PoolSize: 2})
+	return pg.Connect(&pg.Options{Addr: s.Address(), User: superuser, Password: s.password, Database: database, DialTimeout: time.Second, PoolSize: 2, IdleCheckFrequency: -1})
 }
 
 func freePort() (int, error) {
