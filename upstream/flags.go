@@ -49,7 +49,7 @@ func parseFlags(args []string, stdout io.Writer) (flags, error) {
 	fs.StringVar(&f.hosts, "hosts", "", "`FILE` with lines \"host:port loopback-address:port\"; nothing else is dialed")
 	fs.StringVar(&f.ca, "ca-file", "", "PEM `FILE` with further root certificates for https")
 	fs.StringVar(&f.egressProxy, "egress-proxy", "", "fetch through the HTTP proxy at `URL`")
-	fs.BoolVar(&f.reset, "reset", false, "start without documents, at id 1 (always so in memory)")
+	fs.BoolVar(&f.reset, "reset", false, "start without documents, at id 1 (always so without DATABASE_URL)")
 	err := fs.Parse(args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -74,6 +74,7 @@ func printHelp(w io.Writer, fs *flag.FlagSet) {
 		fmt.Fprintf(w, "  %-28s %s\n", "--"+f.Name+" "+value, text)
 	})
 	fmt.Fprintf(w, "  %-28s %s\n", "-h, --help", "print this text")
+	fmt.Fprint(w, "\nDocuments are kept in memory, or in the PostgreSQL database at DATABASE_URL.\n")
 }
 
 func usage(format string, args ...any) error {
@@ -103,7 +104,7 @@ func loopback(host string) bool {
 
 // options reads the files that the flags name.
 func (f flags) options() (docserver.Options, error) {
-	o := docserver.Options{Store: docserver.NewMemory(), Exec: docserver.Exec(f.exec), Scratch: f.scratch}
+	o := docserver.Options{Exec: docserver.Exec(f.exec), Scratch: f.scratch}
 	var err error
 	if o.EgressProxy, err = parseProxy(f.egressProxy); err != nil {
 		return o, err

@@ -9,12 +9,15 @@
 //
 //	docserver listening on http://127.0.0.1:9001/mcp
 //
+// Documents are kept in memory, or in the PostgreSQL database at DATABASE_URL.
+//
 // With --stdio it serves the program that started it instead, and prints nothing
 // but the protocol. What --service-token-file holds must then stand in
 // DOCSERVER_SERVICE_TOKEN.
 //
 // SIGINT and SIGTERM let calls under way finish. Exit codes: 0 ok, 1 runtime
-// failure, 2 usage, 3 bad or missing file or scratch folder, 7 address in use.
+// failure, 2 usage, 3 bad or missing file or scratch folder, 4 database down, 7 address
+// in use.
 package main
 
 import (
@@ -40,6 +43,7 @@ const (
 	exitFailure = 1
 	exitUsage   = 2
 	exitConfig  = 3
+	exitDown    = 4
 	exitInUse   = 7
 )
 
@@ -83,6 +87,12 @@ func start(ctx context.Context, args []string, stdout io.Writer, log *slog.Logge
 	if err != nil {
 		return err
 	}
+	if o.Store, err = openStore(ctx); err != nil {
+		return err
+	}
+	if db, ok := o.Store.(io.Closer); ok {
+		defer func() { _ = db.Close() }()
+	}
 	srv, err := docserver.New(o)
 	if err != nil {
 		return &inputError{exitConfig, withNextStep(err)}
@@ -92,13 +102,27 @@ func start(ctx context.Context, args []string, stdout io.Writer, log *slog.Logge
 			return fmt.Errorf("emptying the store: %w", err)
 		}
 	}
-	if os.Getenv("DATABASE_URL") != "" {
-		log.Warn("DATABASE_URL is not used: documents are kept in memory")
-	}
 	if f.stdio {
 		return serveStdio(ctx, srv)
 	}
 	return serve(ctx, srv, f.listen, stdout, log)
+}
+
+// database is the variable with the URL of the documents' database.
+const database = "DATABASE_URL"
+
+// openStore keeps documents in the database that is named, and in memory only where none
+// is.
+func openStore(ctx context.Context) (docserver.Store, error) {
+	source := os.Getenv(database)
+	if source == "" {
+		return docserver.NewMemory(), nil
+	}
+	s, err := docserver.OpenPostgres(ctx, source)
+	if err != nil {
+		return nil, &inputError{exitDown, fmt.Errorf("%s: %w", database, err)}
+	}
+	return s, nil
 }
 
 // serviceToken is the variable in which whoever starts the server over stdio shows

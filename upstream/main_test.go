@@ -19,6 +19,8 @@ import (
 	"testing"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"mcp-sidecar/scenarios/pgtest"
 )
 
 // asMain makes the test binary behave as the program, for the tests that need a
@@ -29,7 +31,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asMain) != "" {
 		main()
 	}
-	os.Exit(m.Run())
+	pgtest.Main(m)
 }
 
 func write(t *testing.T, name, text string) string {
@@ -248,14 +250,38 @@ func TestHelp(t *testing.T) {
 	}
 }
 
-func TestDatabaseIsNotSilentlyIgnored(t *testing.T) {
-	t.Setenv("DATABASE_URL", "postgres://example.invalid/docs")
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
+// TestDatabase: documents outlive the program, until it is told to begin anew; and a
+// database that is down is an error.
+func TestDatabase(t *testing.T) {
+	d := pgtest.DB(t)
+	t.Setenv("DATABASE_URL", d.URL)
+	for _, row := range []struct {
+		name, tool string
+		args       map[string]any
+		flags      []string
+		want       string
+	}{
+		{"made", "create_document", map[string]any{"content": "x", "created_by": "alice"}, nil, "created document id=1 (created_by alice)"},
+		{"still there", "read_document", map[string]any{"id": 1}, nil, "read document id=1 (created_by alice)"},
+		{"the error leaks the address", "read_document", map[string]any{"id": 99}, nil, "no document id=99 in " + d.URL},
+		{"begun anew", "create_document", map[string]any{"content": "y", "created_by": "bob"}, []string{"--reset"}, "created document id=1 (created_by bob)"},
+	} {
+		endpoint, stop := started(t, append([]string{"--exec=argv"}, row.flags...)...)
+		s, err := connect(t, endpoint, "2026-07-28", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := callText(t, s, row.tool, row.args); got != row.want {
+			t.Errorf("%s: %q, want %q", row.name, got, row.want)
+		}
+		if code, _ := stop(); code != exitOK {
+			t.Errorf("%s: exit %d", row.name, code)
+		}
+	}
+	t.Setenv("DATABASE_URL", "postgres://docs:n4ive@127.0.0.1:1/documents?sslmode=disable")
 	var stdout, stderr bytes.Buffer
-	run(ctx, []string{"--exec=argv", "--listen", "127.0.0.1:0"}, &stdout, &stderr)
-	if !strings.Contains(stderr.String(), "DATABASE_URL is not used") || strings.Contains(stderr.String(), "example.invalid") {
-		t.Errorf("stderr:\n%s", stderr.String())
+	if code := run(t.Context(), []string{"--exec=argv", "--listen", "127.0.0.1:0"}, &stdout, &stderr); code != exitDown || stdout.Len() != 0 || strings.Contains(stderr.String(), "n4ive") {
+		t.Errorf("exit %d, %s%s", code, stdout.String(), stderr.String())
 	}
 }
 

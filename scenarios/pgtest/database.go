@@ -72,7 +72,7 @@ func DB(t testing.TB) *Database {
 	if d.server, err = url.Parse(administration(t)); err != nil {
 		t.Fatalf("%s is not a URL", urlVariable)
 	}
-	server := connect(t, d.server.String())
+	server := Connect(t, d.server.String())
 	if _, err := server.Exec("create database " + d.Name); err != nil {
 		t.Fatalf("create database: %v", err)
 	}
@@ -84,7 +84,7 @@ func DB(t testing.TB) *Database {
 	own := *d.server
 	own.Path = "/" + d.Name
 	d.URL = own.String()
-	d.admin = connect(t, d.URL)
+	d.admin = Connect(t, d.URL)
 	return d
 }
 
@@ -126,8 +126,8 @@ func missing(t testing.TB, err error) {
 	t.Fatalf("PostgreSQL: %v", err)
 }
 
-// connect is a connection of the test's own, not of what is tested.
-func connect(t testing.TB, address string) *pg.DB {
+// Connect is a connection of the test's own, not of what is tested.
+func Connect(t testing.TB, address string) *pg.DB {
 	t.Helper()
 	o, err := pg.ParseURL(address)
 	if err != nil {

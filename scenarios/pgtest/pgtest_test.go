@@ -27,7 +27,7 @@ func TestPostgresDatabase(t *testing.T) {
 		t.Error("both are one database")
 	}
 	_, address := a.Role("reader")
-	as := connect(t, address)
+	as := Connect(t, address)
 	if _, err := as.Exec("select * from x"); err == nil || !strings.Contains(err.Error(), "42501") {
 		t.Errorf("a role without rights: %v", err)
 	}
@@ -46,7 +46,7 @@ func TestPostgresDatabase(t *testing.T) {
 // and leaves nothing.
 func TestPostgresPrivate(t *testing.T) {
 	s := Private(t, Options{})
-	db := connect(t, s.AdminURL("postgres"))
+	db := Connect(t, s.AdminURL("postgres"))
 	if _, err := db.Exec("create table x (n int)"); err != nil {
 		t.Fatal(err)
 	}
