@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"mcp-sidecar/scenarios/pgserver"
 	"mcp-sidecar/scenarios/pgtest"
 )
 
@@ -135,7 +136,7 @@ func certificate(t *testing.T, name string) (cert, key []byte) {
 func TestPostgresTLS(t *testing.T) {
 	cert, key := certificate(t, "localhost")
 	other, _ := certificate(t, "localhost")
-	server := pgtest.Private(t, pgtest.Options{Certificate: cert, Key: key})
+	server := pgtest.Private(t, pgserver.Options{Certificate: cert, Key: key})
 	dir := t.TempDir()
 	for name, text := range map[string][]byte{"ca.pem": cert, "other.pem": other} {
 		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
@@ -184,7 +185,7 @@ func TestPostgresTLS(t *testing.T) {
 		}
 		_ = s.Close()
 	}
-	plain := pgtest.Private(t, pgtest.Options{})
+	plain := pgtest.Private(t, pgserver.Options{})
 	refused := openPG(t, strings.Replace(plain.AdminURL("postgres"), "sslmode=disable", "sslmode=verify-full", 1))
 	if _, err := refused.Revision(t.Context()); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("a server without TLS: %v", err)

@@ -19,6 +19,7 @@ import (
 	"github.com/casbin/casbin-pg-adapter"
 	"github.com/go-pg/pg/v10"
 
+	"mcp-sidecar/scenarios/pgserver"
 	"mcp-sidecar/scenarios/pgtest"
 )
 
@@ -531,7 +532,7 @@ func TestPostgresLive(t *testing.T) {
 // A database that restarts is found again; while it is away the policy stays, until it is
 // too old.
 func TestPostgresLiveRestart(t *testing.T) {
-	server := pgtest.Private(t, pgtest.Options{})
+	server := pgtest.Private(t, pgserver.Options{})
 	s := openPG(t, server.AdminURL("postgres"))
 	if err := s.Migrate(t.Context()); err != nil {
 		t.Fatal(err)

@@ -1,3 +1,5 @@
+// Package pgtest gives tests databases of their own, on the PostgreSQL server of
+// DATABASE_URL or on a private one.
 package pgtest
 
 import (
@@ -12,6 +14,8 @@ import (
 	"testing"
 
 	"github.com/go-pg/pg/v10"
+
+	"mcp-sidecar/scenarios/pgserver"
 )
 
 // Skipped begins what a test says that found no PostgreSQL. CI looks for it.
@@ -36,7 +40,7 @@ type Database struct {
 // shared is the private server of one test binary.
 var shared struct {
 	mu     sync.Mutex
-	server *Server
+	server *pgserver.Server
 }
 
 // Main runs the tests of a package and ends the server that they have shared. Call it
@@ -89,9 +93,9 @@ func DB(t testing.TB) *Database {
 }
 
 // Private starts a server of t's own, to stop, to restart or to speak TLS with.
-func Private(t testing.TB, o Options) *Server {
+func Private(t testing.TB, o pgserver.Options) *pgserver.Server {
 	t.Helper()
-	s, err := Start(context.Background(), o)
+	s, err := pgserver.Start(context.Background(), o)
 	if err != nil {
 		missing(t, err)
 	}
@@ -108,19 +112,19 @@ func administration(t testing.TB) string {
 	shared.mu.Lock()
 	defer shared.mu.Unlock()
 	if shared.server == nil {
-		s, err := Start(context.Background(), Options{})
+		s, err := pgserver.Start(context.Background(), pgserver.Options{})
 		if err != nil {
 			missing(t, err)
 		}
 		shared.server = s
 	}
-	return shared.server.AdminURL(superuser)
+	return shared.server.AdminURL(pgserver.Superuser)
 }
 
 // missing skips t where there is no PostgreSQL, unless there has to be one.
 func missing(t testing.TB, err error) {
 	t.Helper()
-	if os.Getenv(requireVariable) != "1" && errors.Is(err, ErrNoBinaries) {
+	if os.Getenv(requireVariable) != "1" && errors.Is(err, pgserver.ErrNoBinaries) {
 		t.Skipf("%s: %v, or a server in %s", Skipped, err, urlVariable)
 	}
 	t.Fatalf("PostgreSQL: %v", err)

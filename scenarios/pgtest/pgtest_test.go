@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"mcp-sidecar/scenarios/pgserver"
 )
 
 func TestMain(m *testing.M) { Main(m) }
@@ -45,13 +47,13 @@ func TestPostgresDatabase(t *testing.T) {
 // A private server is not run by root, can be stopped and comes back with what it held,
 // and leaves nothing.
 func TestPostgresPrivate(t *testing.T) {
-	s := Private(t, Options{})
+	s := Private(t, pgserver.Options{})
 	db := Connect(t, s.AdminURL("postgres"))
 	if _, err := db.Exec("create table x (n int)"); err != nil {
 		t.Fatal(err)
 	}
 	if os.Geteuid() == 0 {
-		info, err := os.Stat(filepath.Join(s.data(), "postmaster.pid"))
+		info, err := os.Stat(filepath.Join(s.Folder(), "data", "postmaster.pid"))
 		if err != nil || ownerOf(info) == 0 {
 			t.Errorf("it runs as root: %v", err)
 		}
@@ -66,7 +68,7 @@ func TestPostgresPrivate(t *testing.T) {
 	if _, err := db.Exec("select * from x"); err != nil {
 		t.Errorf("afterwards: %v", err)
 	}
-	folder := s.folder
+	folder := s.Folder()
 	s.Stop()
 	if _, err := os.Stat(folder); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("left behind: %v", err)
@@ -77,7 +79,7 @@ func TestPostgresPrivate(t *testing.T) {
 // PostgreSQL is required.
 func TestPostgresMissing(t *testing.T) {
 	if os.Getenv("PGTEST_CHILD") == "1" {
-		usual = nil
+		pgserver.Usual = nil
 		DB(t)
 		return
 	}

@@ -1,8 +1,8 @@
-// Package pgtest runs real PostgreSQL servers for tests and for the demo: private
+// Package pgserver runs real PostgreSQL servers for tests and for the demo: private
 // clusters from the binaries of this machine, on loopback, started as an unprivileged
 // user and gone with the program that started them. It is no tool for data that
 // anybody wants to keep: nothing waits for the disk.
-package pgtest
+package pgserver
 
 import (
 	"bytes"
@@ -33,11 +33,13 @@ var ErrNoBinaries = errors.New("no PostgreSQL binaries: install the package post
 const (
 	startTime = 60 * time.Second
 	stopTime  = 10 * time.Second
-	superuser = "postgres"
+
+	// Superuser is who owns a cluster, and the name of a database in it.
+	Superuser = "postgres"
 )
 
-// usual is where Debian, Fedora and Homebrew put the binaries.
-var usual = []string{"/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql*/bin", "/usr/local/opt/postgresql*/bin"}
+// Usual is where Debian, Fedora and Homebrew put the binaries.
+var Usual = []string{"/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql*/bin", "/usr/local/opt/postgresql*/bin"}
 
 // Binaries returns the folder with initdb and postgres: PG_BIN, the one of PATH, or
 // the newest of the usual places.
@@ -46,7 +48,7 @@ func Binaries() (string, error) {
 	if initdb, err := exec.LookPath("initdb"); err == nil {
 		folders = append(folders, filepath.Dir(initdb))
 	}
-	for _, pattern := range usual {
+	for _, pattern := range Usual {
 		found, _ := filepath.Glob(pattern)
 		slices.SortFunc(found, func(a, b string) int { return version(b) - version(a) })
 		folders = append(folders, found...)
@@ -133,7 +135,7 @@ func (s *Server) init(ctx context.Context, o Options) error {
 	if err := s.write(secret, []byte(s.password)); err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, filepath.Join(s.binaries, "initdb"), "-D", s.data(), "-U", superuser,
+	cmd := exec.CommandContext(ctx, filepath.Join(s.binaries, "initdb"), "-D", s.data(), "-U", Superuser,
 		"-A", "scram-sha-256", "--pwfile="+secret, "-E", "UTF8", "--locale=C", "--no-sync")
 	s.asUser(cmd)
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -203,7 +205,7 @@ func (s *Server) Resume(ctx context.Context) error {
 func (s *Server) answers(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
-	db := s.connect(superuser)
+	db := s.connect(Superuser)
 	defer func() { _ = db.Close() }()
 	for {
 		err := db.Ping(ctx)
@@ -255,16 +257,19 @@ func (s *Server) URL(user, password, database string) string {
 }
 
 // AdminURL is how everything is reached with every right.
-func (s *Server) AdminURL(database string) string { return s.URL(superuser, s.password, database) }
+func (s *Server) AdminURL(database string) string { return s.URL(Superuser, s.password, database) }
 
 // Address is where the server listens.
 func (s *Server) Address() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
+
+// Folder holds the cluster.
+func (s *Server) Folder() string { return s.folder }
 
 // Socket is the path of the server's unix socket.
 func (s *Server) Socket() string { return filepath.Join(s.folder, ".s.PGSQL."+strconv.Itoa(s.port)) }
 
 func (s *Server) connect(database string) *pg.DB {
-	return pg.Connect(&pg.Options{Addr: s.Address(), User: superuser, Password: s.password, Database: database, DialTimeout: time.Second, PoolSize: 2, IdleCheckFrequency: -1})
+	return pg.Connect(&pg.Options{Addr: s.Address(), User: Superuser, Password: s.password, Database: database, DialTimeout: time.Second, PoolSize: 2, IdleCheckFrequency: -1})
 }
 
 func freePort() (int, error) {
