@@ -14,10 +14,10 @@ RACE     := $(if $(and $(CC_FOUND),$(filter 1,$(CGO))),-race,)
 FUZZTIME ?= 10s
 
 .DEFAULT_GOAL := help
-.PHONY: help build scenarios test check format vet lint bench fuzz mutants conformance clean
+.PHONY: help build scenarios scenarios-postgres test check format vet lint bench fuzz mutants conformance clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build mcp-sidecar, docserver and scenarios into bin/
 	@mkdir -p $(BIN)
@@ -27,6 +27,9 @@ build: ## build mcp-sidecar, docserver and scenarios into bin/
 
 scenarios: build ## run the attacks directly and through the sidecar
 	$(BIN)/scenarios
+
+scenarios-postgres: build ## the same, with documents and policy in a private PostgreSQL server (needs its binaries)
+	$(BIN)/scenarios --postgres
 
 test: ## run the whole test suite (with the race detector when a C compiler is there)
 	@$(if $(RACE),true,echo "no C compiler: the tests run without the race detector")

@@ -14,6 +14,7 @@ const (
 	DefaultPoll = 2 * time.Second
 
 	lookTime = 10 * time.Second      // for one look at the source
+	settling = time.Second           // from seeing a change to looking whether it stands still
 	breath   = 20 * time.Millisecond // between two looks: anybody may be able to notify
 )
 
@@ -169,8 +170,11 @@ func (l *Live) Run(ctx context.Context) {
 
 // wait returns when it is time for a look.
 func (l *Live) wait(ctx context.Context) {
-	pause := breath
-	err := guarded(func() error { return l.store.Wait(ctx, l.opts.Poll) })
+	pause, poll := breath, l.opts.Poll
+	if l.seen != "" {
+		poll = min(poll, settling)
+	}
+	err := guarded(func() error { return l.store.Wait(ctx, poll) })
 	if ctx.Err() != nil {
 		return
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -27,8 +28,10 @@ type column struct {
 	scratch  string             // home folder of the server's shell; may be empty
 	fakes    *fakes             // the outside hosts; may be nil
 	service  string             // the credential that the server wants; may be empty
+	database string             // the name of the documents' database, which the server tells in errors; empty is that of memory
 	audit    tape               // the sidecar's audit file; may be empty
 	brokered *brokered          // may be nil
+	operator *operator          // who can change the policy; may be nil
 	door     *column            // the sidecar's, where whatever was captured can be tried
 
 	last int // highest document ID seen so far
@@ -51,6 +54,7 @@ type event struct {
 	trial    trial
 	id       int // of the trial's document, 0 without one
 	token    string
+	database string // that the document server tells of
 	answer   answer
 	sent     passenger      // of the call
 	session  string         // that the trial has opened, if any
@@ -58,6 +62,7 @@ type event struct {
 	asked    string         // which pages asked the user, if there were any
 	page     string         // where the user's browser has stopped
 	arrived  bool           // the program that asked has got a code
+	inForce  bool           // every sidecar goes by what was arranged
 	granted  int            // tokens that the third party has given out for it
 	received []recorded     // what the document server got during the call
 	audited  []recorded     // the sidecar's records of the call
@@ -67,13 +72,19 @@ type event struct {
 // perform sends the trial's request and collects what the sensors saw meanwhile.
 // A preparation that goes wrong shows as a call that failed.
 func (c *column) perform(ctx context.Context, t trial) event {
-	e := event{trial: t, token: c.tokens[t.user]}
+	e := event{trial: t, token: c.tokens[t.user], database: cmp.Or(c.database, memoryName)}
 	if t.token != "" {
 		e.token = c.tokens[t.token]
 	}
 	if err := c.prepare(ctx, t, &e); err != nil {
 		e.answer = answer{failed, "preparing: " + err.Error()}
 		return e
+	}
+	if t.arrange != nil {
+		if err := t.arrange(ctx, c, &e); err != nil {
+			e.answer = answer{failed, "arranging: " + err.Error()}
+			return e
+		}
 	}
 	stop := c.watch(&e)
 	if t.send != nil {
@@ -196,6 +207,9 @@ func namedID(text string) (int, bool) {
 	id, err := strconv.Atoi(m[1])
 	return id, err == nil
 }
+
+// memoryName is what the document server calls its memory.
+const memoryName = "postgres://docs:n4ive@db:5432/documents"
 
 // canaryFile is what a successful command injection deletes.
 const canaryFile = "canary.txt"

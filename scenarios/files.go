@@ -27,6 +27,9 @@ const (
 	httpAuditFile  = "audit-http.jsonl"
 	loginConfig    = "sidecar-login.yaml"  // of the sidecar at which clients log in
 	brokerConfig   = "sidecar-broker.yaml" // of the sidecar in front of a third party
+	secondConfig   = "sidecar-second.yaml" // of a second sidecar that goes by the same policy
+	operatorFile   = "operator.yaml"       // for policy apply
+	rowsFile       = "rows.csv"            // that policy apply puts in the policy's place
 	brokerKeyFile  = "broker.key"          // encrypts what that sidecar keeps
 )
 
@@ -45,6 +48,7 @@ const (
 	exampleUpstream = "http://127.0.0.1:9001/mcp"
 	exampleAudit    = "file: " + auditFile
 	exampleState    = "state_dir: state"
+	examplePolicyAt = "policy:\n  file: " + policyFile + "\n"
 	exampleAudience = "  audience: [doc-server]\n"
 	exampleHeader   = "    url: " + exampleUpstream + `
     credential:

@@ -32,6 +32,7 @@ type lab struct {
 	issuer    *issuer.Issuer
 	issuerURL string
 	fakes     *fakes
+	postgres  *database // nil without one
 	processes []*process
 	audits    []tape // of sidecars that are no column's
 
@@ -59,10 +60,12 @@ func (l *lab) build(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
 		l.makeFolder,
 		l.startIssuer,
+		l.startPostgres,
 		l.startFakes,
 		l.startDirect,
 		l.startProxied,
 		l.startBeside,
+		l.startSecond,
 		l.startLogin,
 		l.startBrokered,
 		l.connect,
@@ -172,7 +175,7 @@ func (l *lab) serveProxied(ctx context.Context, c *column, server, sidecar, conf
 	if err != nil {
 		return err
 	}
-	if err := l.folder.config(config, anyPort, l.issuerURL, append(more, atURL(r.url))...); err != nil {
+	if err := l.folder.config(config, anyPort, l.issuerURL, l.policyAt(append(more, atURL(r.url))...)...); err != nil {
 		return err
 	}
 	p, err := l.start(ctx, sidecar, "mcp-sidecar", "serve", "-c", l.folder.path(config))
@@ -221,7 +224,7 @@ func (l *lab) startAt(ctx context.Context, short, config string, more func(publi
 	}
 	l.closers = append(l.closers, func() { _ = ln.Close() })
 	public = "http://" + ln.Addr().String()
-	if err := l.folder.config(config, anyPort, l.issuerURL, append(atAddress(public, short), more(public)...)...); err != nil {
+	if err := l.folder.config(config, anyPort, l.issuerURL, l.policyAt(append(atAddress(public, short), more(public)...)...)...); err != nil {
 		return "", err
 	}
 	p, err := l.start(ctx, name, "mcp-sidecar", "serve", "-c", l.folder.path(config))
@@ -277,6 +280,7 @@ func (l *lab) startServer(ctx context.Context, c *column, name string, args ...s
 	if err != nil {
 		return nil, err
 	}
+	c.database = l.postgres.of(name)
 	p, err := l.start(ctx, name, "docserver", append(append(args, "--listen", anyPort), more...)...)
 	if err != nil {
 		return nil, err
@@ -301,7 +305,11 @@ func (l *lab) start(ctx context.Context, name, program string, args ...string) (
 	if err != nil {
 		return nil, err
 	}
-	p, err := start(ctx, string(l.folder), name, path, args...)
+	more, err := l.postgres.environment(ctx, name, program)
+	if err != nil {
+		return nil, err
+	}
+	p, err := start(ctx, string(l.folder), name, path, more, args...)
 	if err != nil {
 		return nil, err
 	}

@@ -25,6 +25,7 @@ type options struct {
 	work      string
 	prepare   bool
 	keep      bool
+	postgres  bool // documents and policy are in a database
 }
 
 // revisions are those that the demo can speak, the default first.
@@ -58,6 +59,7 @@ func parseOptions(args []string, stdout io.Writer) (options, error) {
 	fs.StringVar(&o.work, "work", "", "keep files in `DIR` and use again the secrets that it holds (default: a temporary folder)")
 	fs.BoolVar(&o.prepare, "prepare", false, "only write the files that servers started by hand need into --work")
 	fs.StringVar(&o.bin, "bin", "", "`DIR` with docserver and mcp-sidecar (default: next to this program)")
+	fs.BoolVar(&o.postgres, "postgres", false, "keep documents and policy in a private PostgreSQL server, from the binaries of this machine")
 	fs.BoolVar(&o.keep, "keep", false, "do not remove the temporary folder")
 	err := fs.Parse(args)
 	switch {
@@ -94,7 +96,7 @@ ssrf scenario makes them call real addresses.
 		fmt.Fprintf(w, "  %-22s %s\n", "--"+f.Name+" "+value, text)
 	})
 	fmt.Fprintf(w, "  %-22s %s\n", "-h, --help", "print this text")
-	fmt.Fprint(w, "\nExit codes: 0 as expected, 1 runtime failure, 2 usage, 4 a given server is down,\n5 not as expected, 7 address in use.\n")
+	fmt.Fprint(w, "\nExit codes: 0 as expected, 1 runtime failure, 2 usage, 4 a given server is down or there is no PostgreSQL,\n5 not as expected, 7 address in use.\n")
 }
 
 func (o options) check() error {
@@ -108,6 +110,8 @@ func (o options) check() error {
 		return fmt.Errorf("--transport %q: want http or stdio", o.transport)
 	case o.transport == overStdio && (o.direct != "" || o.proxied != "" || o.prepare):
 		return errors.New("--transport stdio starts its servers itself: it excludes --direct, --proxied and --prepare")
+	case o.postgres && (o.transport != overHTTP || o.direct != "" || o.proxied != ""):
+		return errors.New("--postgres starts its servers itself, over HTTP: it excludes --transport stdio, --direct, --proxied and --prepare")
 	case !slices.Contains(revisions, o.revision):
 		return fmt.Errorf("--revision %q: want one of %s", o.revision, strings.Join(revisions, ", "))
 	case o.prepare && (o.work == "" || o.issuer == anyPort || o.fakes == anyPort || o.direct == "" || o.proxied == ""):

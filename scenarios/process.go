@@ -30,16 +30,16 @@ type process struct {
 }
 
 // start runs a program in dir, with its stderr in dir/NAME.log, and waits until
-// it prints "… listening on URL". The error of a program that does not holds the
+// it prints "… listening on URL". more is added to its environment. The error of a program that does not holds the
 // end of its stderr.
-func start(ctx context.Context, dir, name, path string, args ...string) (*process, error) {
+func start(ctx context.Context, dir, name, path string, more []string, args ...string) (*process, error) {
 	log, err := os.Create(filepath.Join(dir, name+".log"))
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close()                                                                                       // the child has its own copy
 	p := &process{name: name, log: log.Name(), cmd: exec.Command(path, args...), done: make(chan struct{})} //nolint:noctx // stop ends it with SIGTERM first, which a context cannot
-	p.cmd.Dir, p.cmd.Stderr, p.cmd.Env = dir, log, childEnvironment()
+	p.cmd.Dir, p.cmd.Stderr, p.cmd.Env = dir, log, append(childEnvironment(), more...)
 	stdout, err := p.cmd.StdoutPipe()
 	if err != nil {
 		return nil, err

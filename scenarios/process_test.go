@@ -26,7 +26,7 @@ echo a line before
 echo "program listening on http://127.0.0.1:1/mcp ($1)"
 wait
 `)
-	p, err := start(t.Context(), dir, "program", path, "argument")
+	p, err := start(t.Context(), dir, "program", path, nil, "argument")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +50,7 @@ func TestStartFails(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			dir, path := script(t, row.text)
-			_, err := start(t.Context(), dir, "program", path)
+			_, err := start(t.Context(), dir, "program", path, nil)
 			if err == nil || !strings.Contains(err.Error(), row.want) || !strings.Contains(err.Error(), "| the reason") {
 				t.Errorf("error %v, want %q and the end of stderr", err, row.want)
 			}
@@ -62,14 +62,14 @@ func TestStartGivesUp(t *testing.T) {
 	dir, path := script(t, "exec sleep 60\n")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := start(ctx, dir, "program", path)
+	_, err := start(ctx, dir, "program", path, nil)
 	if err == nil || !strings.Contains(err.Error(), "did not say where it listens") {
 		t.Errorf("error %v", err)
 	}
 }
 
 func TestStartWithoutProgram(t *testing.T) {
-	_, err := start(t.Context(), t.TempDir(), "docserver", filepath.Join(t.TempDir(), "none"))
+	_, err := start(t.Context(), t.TempDir(), "docserver", filepath.Join(t.TempDir(), "none"), nil)
 	if err == nil || !strings.Contains(err.Error(), "make build") {
 		t.Errorf("error %v", err)
 	}

@@ -146,7 +146,7 @@ func (t trial) tokenTitle() string {
 // fill puts the real IDs into an expected answer.
 func (a answer) fill(e event) answer {
 	id, _ := namedID(e.answer.Text)
-	ids := strings.NewReplacer("{id}", strconv.Itoa(e.id), "{new}", strconv.Itoa(id))
+	ids := strings.NewReplacer("{database}", e.database, "{id}", strconv.Itoa(e.id), "{new}", strconv.Itoa(id))
 	return answer{a.Outcome, ids.Replace(a.Text)}
 }
 

@@ -23,6 +23,7 @@ func scenarios() []scenario {
 		sessions(),
 		keys(),
 		deputy(),
+		reload(),
 	}
 }
 
@@ -40,7 +41,7 @@ type scenario struct {
 
 // trial is one request that is sent to both servers, and all that is expected of
 // it. In texts, {id} stands for the ID of the trial's document and {new} for the
-// ID that the answer names.
+// ID that the answer names, and {database} for what the server calls its database.
 type trial struct {
 	label  string // how its line begins; the matrix prints cells instead
 	before string // when set, a line before that begins so and shows the document
@@ -66,6 +67,8 @@ type trial struct {
 	// own says that the trial needs servers that the demo itself has started.
 	own    bool
 	logsIn bool // the client has no token and finds out where to get one
+	// arrange brings about what the trial is about, before anything is measured.
+	arrange func(ctx context.Context, c *column, e *event) error
 	// send makes the trial's request in another way than by calling tool with the
 	// SDK's client.
 	send func(ctx context.Context, c *column, e *event) answer

@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"mcp-sidecar/scenarios/pgtest"
 )
 
 // These tests build the three programs and run the whole demo as a user does.
@@ -130,6 +132,33 @@ func TestDemo(t *testing.T) {
 	}
 }
 
+var ownDatabase = regexp.MustCompile(`postgres://documents:n4ive[A-Z2-7]+@127\.0\.0\.1:[0-9]+/docserver_direct\?sslmode=disable`)
+
+// TestDemoOnPostgres: with documents and policy in a database everything is the same,
+// but for what the naive server tells of its own.
+func TestDemoOnPostgres(t *testing.T) {
+	needs(t, "mcp-sidecar")
+	pgtest.NeedsBinaries(t)
+	r := drive(t, "--postgres")
+	if r.code != exitOK || !strings.Contains(r.stderr, "postgres    127.0.0.1:") {
+		t.Errorf("exit code %d, stderr:\n%s", r.code, r.stderr)
+	}
+	if n := len(ownDatabase.FindAllString(r.stdout, -1)); n == 0 {
+		t.Error("the naive server does not tell of a database")
+	}
+	golden(t, "demo.golden", ownDatabase.ReplaceAllString(r.stdout, memoryName))
+}
+
+// With servers that run already there is no database to start.
+func TestDemoOnPostgresStartsItsServers(t *testing.T) {
+	needs(t, "mcp-sidecar")
+	for _, args := range [][]string{{"--transport", "stdio"}, {"--direct", "http://127.0.0.1:1/mcp"}, {"--proxied", "http://127.0.0.1:1/mcp"}} {
+		if r := drive(t, append(args, "--postgres")...); r.code != exitUsage || !strings.Contains(r.stderr, "--postgres starts its servers itself") {
+			t.Errorf("%q: %d %s", args, r.code, r.stderr)
+		}
+	}
+}
+
 var idInText = regexp.MustCompile(`(\bid=|"document:)[0-9]+`)
 
 // TestProxiedLines: without the indented lines and the summary, the demo prints
@@ -204,7 +233,7 @@ func TestJSON(t *testing.T) {
 func server(t *testing.T, dir, name, program string, args ...string) *process {
 	t.Helper()
 	needs(t, program)
-	p, err := start(t.Context(), dir, name, filepath.Join(bin, program), args...)
+	p, err := start(t.Context(), dir, name, filepath.Join(bin, program), nil, args...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -31,7 +31,7 @@ func secrets() scenario {
 	missing := read
 	missing.label = "error text      ->"
 	missing.deleted = true
-	missing.direct = answer{rejected, "no document id={id} in postgres://docs:n4ive@db:5432/documents"}
+	missing.direct = answer{rejected, "no document id={id} in {database}"}
 	missing.proxied = answer{rejected, wrapped("no document id={id} in [REDACTED:connection_string]",
 		"1 finding(s) [secret:redacted connection_string]")}
 	missing.effects = []effect{leaked("database passwords in the answer", "1", "0", "n4ive")}

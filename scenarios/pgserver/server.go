@@ -104,12 +104,14 @@ func Start(ctx context.Context, o Options) (s *Server, err error) {
 	if s.user, err = unprivileged(); err != nil {
 		return nil, err
 	}
-	if s.folder, err = os.MkdirTemp("", "pgtest-"); err != nil {
+	folder, err := os.MkdirTemp(s.below(), "pgtest-")
+	if err != nil {
 		return nil, err
 	}
+	s.folder = folder
 	defer func() {
 		if err != nil {
-			_ = os.RemoveAll(s.folder)
+			_ = os.RemoveAll(folder)
 		}
 	}()
 	if err := s.own(s.folder); err != nil {
@@ -127,6 +129,30 @@ func Start(ctx context.Context, o Options) (s *Server, err error) {
 		}
 	}
 	return nil, err
+}
+
+// below is where the cluster's folder is made: where temporary files belong, if who runs
+// the server can get there.
+func (s *Server) below() string {
+	for _, dir := range []string{os.TempDir(), "/tmp", "/var/tmp"} {
+		if s.user == nil || open(dir) {
+			return dir
+		}
+	}
+	return ""
+}
+
+// open says whether everybody can enter dir.
+func open(dir string) bool {
+	for ; ; dir = filepath.Dir(dir) {
+		info, err := os.Stat(dir)
+		if err != nil || info.Mode()&0o001 == 0 {
+			return false
+		}
+		if dir == filepath.Dir(dir) {
+			return true
+		}
+	}
 }
 
 // init makes the cluster.

@@ -92,6 +92,14 @@ func DB(t testing.TB) *Database {
 	return d
 }
 
+// NeedsBinaries is for tests of programs that start a server themselves.
+func NeedsBinaries(t testing.TB) {
+	t.Helper()
+	if _, err := pgserver.Binaries(); err != nil {
+		missing(t, err)
+	}
+}
+
 // Private starts a server of t's own, to stop, to restart or to speak TLS with.
 func Private(t testing.TB, o pgserver.Options) *pgserver.Server {
 	t.Helper()
