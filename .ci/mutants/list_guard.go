@@ -33,5 +33,5 @@ var guardMutants = []mutant{
 	{name: "secrets: a word at the start of a text is missed", file: "guards/secrets/words.go", old: "if i := len(e.classes) - back; i >= 0 {", new: "if i := len(e.classes) - back; i > 0 {", pkgs: []string{"./guards/secrets"}},
 	{name: "marker: only the first level is looked at", file: "guards/marker/marker.go", old: "if a.Kind != guards.String {", new: "if a.Kind != guards.String || a.Path != a.Name {", pkgs: []string{"./guards/marker"}},
 	{name: "marker: only the first bracket is looked at", file: "guards/marker/marker.go", old: "square = index(s, at+1, '[')", new: "square = len(s)", pkgs: []string{"./guards/marker"}},
-	{name: "marker: the guard is not wired", file: "proxy/sidecar/build.go", old: "[]guards.Input{marker.Guard{}, ", new: "[]guards.Input{", pkgs: sidecarTests, run: "Denied"},
+	{name: "marker: the guard is not wired", file: "proxy/sidecar/build.go", old: "argument.New(bounds), marker.Guard{}, ", new: "argument.New(bounds), ", pkgs: sidecarTests, run: "Denied"},
 }

@@ -44,8 +44,29 @@ var policyMutants = []mutant{
 	storeMutant("the grammar is no constraint: once", "policy/migrations/0001_policy.sql", "  constraint casbin_rule_once unique (ptype, v0, v1, v2, v3, v4, v5),\n", ""),
 	storeMutant("deletions are not counted", "policy/migrations/0001_policy.sql", "after insert or update or delete or truncate", "after insert"),
 	storeMutant("nobody is told", "policy/migrations/0001_policy.sql", "  perform pg_notify('sidecar_policy', now_at::text);\n", ""),
+	boundMutant("patterns match a part", "`\\A(?:` + expression + `)\\z`", "`(?:` + expression + `)`"),
+	boundMutant("patterns match a line", "`\\A(?:` + expression + `)\\z`", "`(?m)^(?:` + expression + `)$`"),
+	boundMutant("any type of value", "	if kind != guards.String {\n\t\treturn RuleWrongType", "	if false {\n\t\treturn RuleWrongType"),
+	boundMutant("numbers in strings", "case kind != guards.Number:", "case false:"),
+	boundMutant("numbers that take memory", "e > maxExponent || e < -maxExponent", "e == 1<<40"),
+	boundMutant("numbers that cannot be compared", "case !ok:", "case !ok && false:"),
+	boundMutant("steps upwards", "if segment == \".\" || segment == \"..\" {", "if false {"),
+	boundMutant("steps upwards that the prefix begins", "begun := prefix[strings.LastIndexByte(prefix, '/')+1:]", "begun := \"\""),
+	boundMutant("escaped steps upwards", "	if hasEscapedStep(rest) {", "	if false {"),
+	boundMutant("escapes that are cut short", "		if len(after) < 2 {\n\t\t\treturn true", "		if len(after) < 2 {\n\t\t\treturn false"),
+	boundMutant("characters that look like steps", "folded != rest && strings.ContainsAny(folded, \"./%:\")", "false"),
+	boundMutant("parameters of a segment", "		segment, _, _ = strings.Cut(segment, \";\") //", "		//"),
+	boundMutant("hosts that end so", "strings.CutSuffix(name, \".\"+domain)", "strings.CutSuffix(name, domain)"),
+	boundMutant("hosts in other letters", "if err != nil || !strings.EqualFold(name, value) {", "if err != nil {"),
+	boundMutant("arguments that must be there", "if rules[name].Required && !slices", "if false && !slices"),
+	boundMutant("other spellings of a name", "if want, is := variantOf(a.Name, rules); is {", "if want, is := variantOf(a.Name, rules); is && false {"),
+	followMutant("nobody bounds arguments", "proxy/sidecar/build.go", "argument.New(bounds), marker", "argument.New(nil), marker"),
 	followMutant("a database that is down is no policy", "proxy/sidecar/policy.go", "	case errors.Is(err, policy.ErrUnavailable):\n\t\treturn nil, err", "	case errors.Is(err, policy.ErrUnavailable):\n\t\treturn policy.Fixed(policy.Builtin()), nil"),
 	{name: "policy: a database that is down is a configuration error", file: "proxy/cli/offline.go", old: "		return ExitDown", new: "		return ExitConfig", pkgs: []string{"./proxy/cli"}, run: "DatabaseIsDown"},
+}
+
+func boundMutant(name, was, now string) mutant {
+	return mutant{name: "argument: " + name, file: "guards/argument/argument.go", old: was, new: now, pkgs: []string{"./guards/argument"}}
 }
 
 func storeMutant(name, file, was, now string) mutant {
@@ -57,5 +78,5 @@ func liveMutant(name, was, now string) mutant {
 }
 
 func followMutant(name, file, was, now string) mutant {
-	return mutant{name: "policy: " + name, file: file, old: was, new: now, pkgs: []string{"./proxy/sidecar"}, run: "Policy"}
+	return mutant{name: "policy: " + name, file: file, old: was, new: now, pkgs: []string{"./proxy/sidecar"}, run: "Policy|ArgumentRules"}
 }

@@ -307,7 +307,8 @@ type Tool struct {
 	Guards ToolGuards `json:"guards,omitzero" jsonschema:"Modes of guards for this tool. Default: as for all tools."`
 }
 
-// Arg binds exactly one guard to an argument. Its zero value is refused.
+// Arg says what an argument may hold. Its zero value is refused. At most one of Enum,
+// SSRF and Handle says what it is; the others bound its value.
 type Arg struct {
 	// Enum maps each accepted value to the constant that the upstream receives.
 	// Nil binds no list; an empty one is refused.
@@ -318,6 +319,19 @@ type Arg struct {
 	// Handle wants a handle that a result has given to the same caller. False does
 	// not bind the check.
 	Handle bool `json:"handle,omitempty" jsonschema:"The argument must be a handle that a result has given to the same caller. Default: false."`
+	// Pattern must match the whole value. Empty matches everything.
+	Pattern string `json:"pattern,omitempty" jsonschema:"Regular expression (RE2 syntax) that the whole value must match. Default: any value."`
+	// Prefix must begin the value. Nil allows every beginning.
+	Prefix []string `json:"prefix,omitempty" jsonschema:"Texts of which the value must begin with one and stay below it: steps upwards are refused in every spelling. Default: any beginning."`
+	// Hosts are the only host names allowed. Nil does not bind the check.
+	Hosts []string `json:"hosts,omitempty" jsonschema:"The argument is a host name, and these are allowed; *.example.com allows every name below example.com. For URLs there is ssrf."`
+	// Min and Max bound a number. Nil does not.
+	Min *Decimal `json:"min,omitempty" jsonschema:"The argument is a number, and this is the smallest. Compared exactly."`
+	Max *Decimal `json:"max,omitempty" jsonschema:"The argument is a number, and this is the largest. Compared exactly."`
+	// MaxLength bounds the value, in characters. Zero does not.
+	MaxLength int `json:"max_length,omitempty" jsonschema:"Most characters of the value. Default: what limits allow."`
+	// Required wants the argument to be there.
+	Required bool `json:"required,omitempty" jsonschema:"The argument must be given. Default: false."`
 }
 
 // SSRF narrows the check of a URL argument. Its zero value is the default check.
@@ -352,6 +366,9 @@ type ToolGuards struct {
 	// MarkerWriteback blocks what would be written back. Zero follows
 	// Guards.MarkerWriteback.
 	MarkerWriteback Mode `json:"marker_writeback,omitempty" jsonschema:"Marks of redaction and delimiters in arguments. Default: as for all tools."`
+	// Argument holds arguments to their pattern, prefix, hosts and range. Zero follows
+	// the preset.
+	Argument Mode `json:"argument,omitempty" jsonschema:"Bounds of arguments: pattern, prefix, hosts, min, max, max_length, required. Default: by preset."`
 	// Command checks enum arguments. Zero follows the preset.
 	Command Mode `json:"command,omitempty" jsonschema:"Command injection in bound arguments. Default: by preset."`
 	// SSRF checks URL arguments. Zero follows the preset.

@@ -100,7 +100,7 @@ func TestEverySettingIsRead(t *testing.T) {
 		t.Errorf("limits %+v", cfg.Limits)
 	}
 	tool := cfg.Tools["docs/render_document"]
-	if want := (ToolGuards{ModeObserve, ModeOff, ModeObserve, ModeEnforce, ModeEnforce, ModeObserve, ModeOff}); tool.Guards != want {
+	if want := (ToolGuards{ModeObserve, ModeOff, ModeObserve, ModeObserve, ModeEnforce, ModeEnforce, ModeObserve, ModeOff}); tool.Guards != want {
 		t.Errorf("tool guards %+v", tool.Guards)
 	}
 	if tool.Consent != ConsentOff || tool.Wrap != WrapOff || cfg.Preset != PresetStrict {

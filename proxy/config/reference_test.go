@@ -140,6 +140,8 @@ func kindOf(s *jsonschema.Schema) string {
 		return "duration"
 	case s.Pattern == sizes.Pattern:
 		return "size"
+	case s.Pattern == decimalPattern:
+		return "number"
 	case s.Items != nil && isLeaf(s.Items):
 		return "list of " + plural(kindOf(s.Items))
 	case s.Items != nil:

@@ -79,6 +79,7 @@ func typeSchemas() map[reflect.Type]*jsonschema.Schema {
 		reflect.TypeFor[Sync]():                 enum(syncNames),
 		reflect.TypeFor[Algorithm]():            enum(algorithmNames),
 		reflect.TypeFor[ByteSize]():             {Types: []string{"integer", "string"}, Pattern: `^[0-9]+(KiB|MiB|GiB)?$`},
+		reflect.TypeFor[Decimal]():              {Types: []string{"number", "string"}, Pattern: decimalPattern},
 		reflect.TypeFor[Duration]():             {Type: "string", Pattern: `^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`},
 		fieldType("DNS", "Hosts").Elem().Elem(): addr,
 	}
@@ -206,8 +207,9 @@ var constraints = map[reflect.Type]func(*jsonschema.Schema){
 	},
 	reflect.TypeFor[Arg](): func(s *jsonschema.Schema) {
 		one := 1
-		s.MinProperties, s.MaxProperties = &one, &one
+		s.MinProperties = &one
 		s.Properties["enum"].MinProperties = &one
+		s.Properties["prefix"].MinItems, s.Properties["hosts"].MinItems = &one, &one
 	},
 	reflect.TypeFor[SSRF](): func(s *jsonschema.Schema) {
 		low, high := 1.0, 65535.0

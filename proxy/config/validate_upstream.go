@@ -114,14 +114,52 @@ func (a Arg) check(k *checker, path, name string) {
 			bound++
 		}
 	}
-	if bound != 1 {
-		k.lacks(path, "needs exactly one of enum, ssrf and handle")
+	if bound > 1 {
+		k.lacks(path, "takes one of enum, ssrf and handle")
 	}
+	if bound == 0 && !a.Bounds() {
+		k.lacks(path, "binds nothing: say enum, ssrf, handle, pattern, prefix, hosts, min, max, max_length or required")
+	}
+	a.checkBounds(k, path)
 	if a.Enum != nil {
 		a.checkEnum(k, child(path, "enum"))
 	}
 	if a.SSRF != nil {
 		a.SSRF.check(k, child(path, "ssrf"))
+	}
+}
+
+// Bounds says whether the value is bounded beside what it is.
+func (a Arg) Bounds() bool {
+	return a.Pattern != "" || a.Prefix != nil || a.Hosts != nil || a.number() || a.MaxLength != 0 || a.Required
+}
+
+func (a Arg) number() bool { return a.Min != nil || a.Max != nil }
+
+func (a Arg) checkBounds(k *checker, path string) {
+	text := a.Pattern != "" || a.Prefix != nil || a.Hosts != nil || a.MaxLength != 0
+	switch {
+	case a.number() && (text || a.Enum != nil || a.SSRF != nil || a.Handle):
+		k.lacks(path, "min and max are for numbers, and exclude everything but required")
+	case a.Enum != nil && text:
+		k.lacks(path, "enum lists the values, and excludes everything but required")
+	case a.Hosts != nil && a.SSRF != nil:
+		k.badKey(child(path, "hosts"), "is for host names; a URL has ssrf.hosts")
+	}
+	if _, err := regexp.Compile(a.Pattern); err != nil {
+		k.bad(child(path, "pattern"), "is no regular expression in RE2 syntax: %v", err)
+	}
+	for i, p := range a.Prefix {
+		k.unless(p != "" && !strings.ContainsFunc(p, unicode.IsControl), item(child(path, "prefix"), i), "must be a text that is not empty")
+	}
+	for i, h := range a.Hosts {
+		k.unless(isHostPattern(h), item(child(path, "hosts"), i), "must be a host, or *. and a domain, in lower case and without port")
+	}
+	k.unless(a.Prefix == nil || len(a.Prefix) > 0, child(path, "prefix"), "must name at least one")
+	k.unless(a.Hosts == nil || len(a.Hosts) > 0, child(path, "hosts"), "must name at least one")
+	k.unless(a.MaxLength >= 0, child(path, "max_length"), "must not be negative")
+	if a.Min != nil && a.Max != nil && a.Min.Rat().Cmp(a.Max.Rat()) > 0 {
+		k.bad(child(path, "max"), "is smaller than min: no number would do")
 	}
 }
 
@@ -199,6 +237,7 @@ func (t Tool) checkModes(k *checker, path string) {
 	checkEnum(k, child(guards, "secrets"), modeNames, t.Guards.Secrets)
 	checkEnum(k, child(guards, "injection"), modeNames, t.Guards.Injection)
 	checkEnum(k, child(guards, "marker_writeback"), modeNames, t.Guards.MarkerWriteback)
+	checkEnum(k, child(guards, "argument"), modeNames, t.Guards.Argument)
 	checkEnum(k, child(guards, "command"), modeNames, t.Guards.Command)
 	checkEnum(k, child(guards, "ssrf"), modeNames, t.Guards.SSRF)
 	checkEnum(k, child(guards, "consent"), modeNames, t.Guards.Consent)

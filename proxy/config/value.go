@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/big"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -269,4 +271,27 @@ func wholeNumber(s string) (int64, error) {
 		return 0, errors.New("must be a whole number in plain decimal digits")
 	}
 	return strconv.ParseInt(s, 10, 64)
+}
+
+// Decimal is a number with at most 18 digits before and 9 behind the point, kept as it
+// is written: a tenth is a tenth.
+type Decimal string
+
+var decimal = regexp.MustCompile(decimalPattern)
+
+const decimalPattern = `^-?(0|[1-9][0-9]{0,17})(\.[0-9]{1,9})?$`
+
+// UnmarshalText accepts plain decimal digits.
+func (d *Decimal) UnmarshalText(b []byte) error {
+	if !decimal.Match(b) {
+		return errors.New("must be a number such as 10, -1 or 0.5, with at most 18 digits before and 9 behind the point")
+	}
+	*d = Decimal(b)
+	return nil
+}
+
+// Rat is the number's exact value.
+func (d Decimal) Rat() *big.Rat {
+	r, _ := new(big.Rat).SetString(string(d))
+	return r
 }

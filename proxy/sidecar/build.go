@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"mcp-sidecar/guards"
+	"mcp-sidecar/guards/argument"
 	"mcp-sidecar/guards/command"
 	"mcp-sidecar/guards/consent"
 	"mcp-sidecar/guards/injection"
@@ -111,7 +112,9 @@ func (s *Sidecar) openAudit() error {
 func (s *Sidecar) inputGuards(needs func(*guards.Call) bool) []guards.Input {
 	enums := map[string]map[string]command.Rule{}
 	urls := map[string]map[string]ssrf.Rule{}
+	bounds := map[string]map[string]argument.Rule{}
 	for tool, t := range s.cfg.Tools {
+		bounds[tool] = argumentRules(t)
 		enums[tool], urls[tool] = map[string]command.Rule{}, map[string]ssrf.Rule{}
 		for name, a := range t.Args {
 			if a.Enum != nil {
@@ -128,7 +131,29 @@ func (s *Sidecar) inputGuards(needs func(*guards.Call) bool) []guards.Input {
 		}
 		return consent.Off
 	}
-	return []guards.Input{marker.Guard{}, command.New(enums), consent.New(mode), ssrf.New(s.resolver(), urls)}
+	return []guards.Input{argument.New(bounds), marker.Guard{}, command.New(enums), consent.New(mode), ssrf.New(s.resolver(), urls)}
+}
+
+// argumentRules are the bounds of a tool's arguments.
+func argumentRules(t config.Tool) map[string]argument.Rule {
+	rules := map[string]argument.Rule{}
+	for name, a := range t.Args {
+		if !a.Bounds() {
+			continue
+		}
+		r := argument.Rule{Prefixes: a.Prefix, Hosts: a.Hosts, Length: a.MaxLength, Required: a.Required}
+		if a.Pattern != "" {
+			r.Pattern = argument.MustPattern(a.Pattern)
+		}
+		if a.Min != nil {
+			r.Min = a.Min.Rat()
+		}
+		if a.Max != nil {
+			r.Max = a.Max.Rat()
+		}
+		rules[name] = r
+	}
+	return rules
 }
 
 // needsConfirm says which calls are let through only with confirm=true.
@@ -171,6 +196,7 @@ func (s *Sidecar) modes() map[string]guards.Mode {
 		secrets.Name:   guardMode(s.cfg.Guards.Secrets, preset),
 		injection.Name: guardMode(s.cfg.Guards.Injection, preset),
 		marker.Name:    guardMode(s.cfg.Guards.MarkerWriteback, preset),
+		argument.Name:  preset,
 		command.Name:   preset,
 		consent.Name:   preset,
 		ssrf.Name:      preset,
@@ -181,7 +207,7 @@ func (s *Sidecar) modes() map[string]guards.Mode {
 func toolModes(g config.ToolGuards) map[string]guards.Mode {
 	own := map[string]guards.Mode{}
 	for name, m := range map[string]config.Mode{
-		secrets.Name: g.Secrets, injection.Name: g.Injection, marker.Name: g.MarkerWriteback, command.Name: g.Command, consent.Name: g.Consent, ssrf.Name: g.SSRF, schema.Name: g.Schema,
+		secrets.Name: g.Secrets, injection.Name: g.Injection, marker.Name: g.MarkerWriteback, argument.Name: g.Argument, command.Name: g.Command, consent.Name: g.Consent, ssrf.Name: g.SSRF, schema.Name: g.Schema,
 	} {
 		if m != config.ModeUnset {
 			own[name] = guardMode(m, guards.Enforce)

@@ -143,8 +143,15 @@ func TestPolicyInPostgresUserNamedLikeARole(t *testing.T) {
 // A database that is configured and cannot be used is no reason to do without: nothing
 // starts.
 func TestPolicyInPostgresAtStart(t *testing.T) {
-	empty := pgtest.DB(t)
-	_, refused := empty.Role("sidecar")
+	empty, made := pgtest.DB(t), pgtest.DB(t)
+	_, refused := made.Role("sidecar")
+	w, err := policy.OpenPostgres(policy.PostgresOptions{URL: made.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(w.Migrate(t.Context()), w.Close()); err != nil {
+		t.Fatal(err)
+	}
 	for name, row := range map[string]struct {
 		url  string
 		want error
@@ -157,16 +164,6 @@ func TestPolicyInPostgresAtStart(t *testing.T) {
 		"no URL":            {"host=db password=pa55word", ErrConfig, "must begin with postgres://"},
 		"plaintext outside": {"postgres://policy:pa55word@db.example/policy?sslmode=disable", ErrConfig, "allow_plaintext: true"},
 	} {
-		if name == "no rights" {
-			w, err := policy.OpenPostgres(policy.PostgresOptions{URL: empty.URL})
-			if err != nil {
-				t.Fatal(err)
-			}
-			err = errors.Join(w.Migrate(t.Context()), w.Close())
-			if err != nil {
-				t.Fatal(err)
-			}
-		}
 		t.Setenv(config.EnvDatabase, row.url)
 		cfg := config.Default()
 		cfg.StateDir, cfg.Policy, cfg.Local = t.TempDir(), &config.Policy{Database: &config.Database{}}, true
