@@ -107,6 +107,8 @@ func TestCheck(t *testing.T) {
 		{"huge", number, guards.Number, "1e400", RuleRange},
 		{"so huge that it takes memory", number, guards.Number, "1e999999999", RuleRange},
 		{"so small that it takes memory", number, guards.Number, "1e-999999999", RuleRange},
+		{"large", Rule{Min: big.NewRat(1, 1)}, guards.Number, "1e64", ""},
+		{"too large to be compared", Rule{Min: big.NewRat(1, 1)}, guards.Number, "1e65", RuleRange},
 		{"many digits", number, guards.Number, strings.Repeat("9", 100), RuleRange},
 		{"a string that is a number", number, guards.String, "5", RuleWrongType},
 		{"null for a number", number, guards.Null, "null", RuleWrongType},
