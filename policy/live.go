@@ -32,6 +32,7 @@ type LiveOptions struct {
 	Settle bool
 	Now    func() time.Time // nil: time.Now
 	Notify func(Event)      // nil: nobody is told
+	Read   func(Rows)       // is told the rows of each policy that comes into force; may be nil
 }
 
 // EventKind says what has happened to a policy that is followed.
@@ -72,7 +73,9 @@ type Live struct {
 	opts  LiveOptions
 	state atomic.Pointer[state]
 
-	// Of the goroutine that looks.
+	looking sync.Mutex // held during a look
+
+	// Guarded by looking.
 	bad    badPolicy
 	seen   string // revision that the last look saw for the first time
 	deaf   bool
@@ -119,6 +122,7 @@ func NewLive(ctx context.Context, store Store, o LiveOptions) (*Live, error) {
 		return nil, err
 	}
 	l.state.Store(&state{engine: engine, source: rows.Revision, confirmed: asked})
+	l.read(rows)
 	return l, nil
 }
 
@@ -171,13 +175,16 @@ func (l *Live) Run(ctx context.Context) {
 // wait returns when it is time for a look.
 func (l *Live) wait(ctx context.Context) {
 	pause, poll := breath, l.opts.Poll
+	l.looking.Lock()
 	if l.seen != "" {
 		poll = min(poll, settling)
 	}
+	l.looking.Unlock()
 	err := guarded(func() error { return l.store.Wait(ctx, poll) })
 	if ctx.Err() != nil {
 		return
 	}
+	l.looking.Lock()
 	if err != nil {
 		pause = l.opts.Poll
 		if !l.deaf {
@@ -185,6 +192,7 @@ func (l *Live) wait(ctx context.Context) {
 		}
 	}
 	l.deaf = err != nil
+	l.looking.Unlock()
 	t := time.NewTimer(min(pause, l.opts.Poll))
 	defer t.Stop()
 	select {
@@ -193,8 +201,10 @@ func (l *Live) wait(ctx context.Context) {
 	}
 }
 
-// Look asks the source once. Run calls it; nobody else may at the same time.
+// Look asks the source once. Run calls it.
 func (l *Live) Look(ctx context.Context) {
+	l.looking.Lock()
+	defer l.looking.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()
 	err := guarded(func() error { return l.look(ctx) })
@@ -263,7 +273,14 @@ func (l *Live) look(ctx context.Context) error {
 		return &l.bad
 	}
 	l.confirm(&state{engine: engine, source: rows.Revision, confirmed: asked})
+	l.read(rows)
 	return nil
+}
+
+func (l *Live) read(rows Rows) {
+	if l.opts.Read != nil {
+		l.opts.Read(rows)
+	}
 }
 
 // confirm puts next in force.

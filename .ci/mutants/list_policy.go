@@ -61,12 +61,21 @@ var policyMutants = []mutant{
 	boundMutant("arguments that must be there", "if rules[name].Required && !slices", "if false && !slices"),
 	boundMutant("other spellings of a name", "if want, is := variantOf(a.Name, rules); is {", "if want, is := variantOf(a.Name, rules); is && false {"),
 	followMutant("nobody bounds arguments", "proxy/sidecar/build.go", "argument.New(bounds), marker", "argument.New(nil), marker"),
+	lintMutant("roles of roles have no members", "		for _, role := range l.parents[subject] {\n\t\t\treach(role)", "		for _, role := range l.parents[subject][:0] {\n\t\t\treach(role)"),
+	lintMutant("denials of others outweigh", "denies && allows && l.always(subject, other.Fields[1]):", "denies && allows:"),
+	lintMutant("denials in part outweigh", "return inObject && (action == \"*\" || action == r.Fields[3])", "return action == \"*\" || action == r.Fields[3]"),
+	lintMutant("groups are no objects", "	for member := range l.groups {", "	for member := range map[string]string{} {"),
+	{name: "policy lint: strict is not", file: "proxy/cli/policylint.go", old: "if f.strict && len(found) > 0 {", new: "if false {", pkgs: []string{"./proxy/cli"}, run: "PolicyLint"},
 	followMutant("a database that is down is no policy", "proxy/sidecar/policy.go", "	case errors.Is(err, policy.ErrUnavailable):\n\t\treturn nil, err", "	case errors.Is(err, policy.ErrUnavailable):\n\t\treturn policy.Fixed(policy.Builtin()), nil"),
 	{name: "policy: a database that is down is a configuration error", file: "proxy/cli/offline.go", old: "		return ExitDown", new: "		return ExitConfig", pkgs: []string{"./proxy/cli"}, run: "DatabaseIsDown"},
 }
 
 func boundMutant(name, was, now string) mutant {
 	return mutant{name: "argument: " + name, file: "guards/argument/argument.go", old: was, new: now, pkgs: []string{"./guards/argument"}}
+}
+
+func lintMutant(name, was, now string) mutant {
+	return mutant{name: "policy lint: " + name, file: "policy/lint.go", old: was, new: now, pkgs: []string{"./policy"}, run: "Lint"}
 }
 
 func storeMutant(name, file, was, now string) mutant {

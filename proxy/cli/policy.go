@@ -9,6 +9,6 @@ func policyCommand(io Streams) *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(policyShowCommand(io), policyMatrixCommand(io), policyTestCommand(io), policyApplyCommand(io))
+	c.AddCommand(policyShowCommand(io), policyMatrixCommand(io), policyTestCommand(io), policyApplyCommand(io), policyLintCommand(io))
 	return c
 }

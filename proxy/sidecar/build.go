@@ -27,6 +27,7 @@ import (
 // parts are what the summary wants to know beside the configuration.
 type parts struct {
 	policy    *policy.Live
+	smells    int // of the first policy
 	catalog   *policy.Catalog
 	auditFile string
 	modes     map[string]guards.Mode
@@ -216,9 +217,11 @@ func toolModes(g config.ToolGuards) map[string]guards.Mode {
 	return own
 }
 
-func (s *Sidecar) catalog() *policy.Catalog {
+func (s *Sidecar) catalog() *policy.Catalog { return catalogOf(s.cfg) }
+
+func catalogOf(cfg *config.Config) *policy.Catalog {
 	entries := map[string]policy.Entry{}
-	for tool, t := range s.cfg.Tools {
+	for tool, t := range cfg.Tools {
 		entries[tool] = policy.Entry{Permission: policy.Permission{Object: t.Resource, Action: t.Action}, Scopes: t.Scopes}
 	}
 	return policy.NewCatalog(entries)

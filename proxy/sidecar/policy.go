@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -35,7 +38,7 @@ func (s *Sidecar) buildPolicy() (*policy.Live, error) {
 	ctx, cancel := context.WithTimeout(s.life, firstPolicyTime)
 	defer cancel()
 	live, err := policy.NewLive(ctx, s.policies, policy.LiveOptions{
-		Extra: roles, MaxAge: s.cfg.Policy.Age(), Poll: s.opts.PolicyPoll, Settle: s.cfg.Policy.File != "", Now: s.opts.Now, Notify: s.policyEvent,
+		Extra: roles, MaxAge: s.cfg.Policy.Age(), Poll: s.opts.PolicyPoll, Settle: s.cfg.Policy.File != "", Now: s.opts.Now, Notify: s.policyEvent, Read: s.lintPolicy,
 	})
 	switch {
 	case errors.Is(err, policy.ErrUnavailable):
@@ -44,6 +47,80 @@ func (s *Sidecar) buildPolicy() (*policy.Live, error) {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	return live, nil
+}
+
+// Bounds of what is said about a policy that is loaded.
+const (
+	maxLinted = 20_000 // rows; above, "policy lint" says it
+	maxSmells = 20
+)
+
+// lintPolicy says in the log what of a changed policy does nothing, or not what it looks
+// like. Of the first one the summary says how much there is, after a start that works.
+func (s *Sidecar) lintPolicy(rows policy.Rows) {
+	if len(rows.Rows) > maxLinted {
+		return
+	}
+	smells := policy.Lint(LintInput(s.cfg, rows))
+	if s.parts.policy == nil {
+		s.parts.smells = len(smells)
+		return
+	}
+	for _, smell := range smells[:min(len(smells), maxSmells)] {
+		s.log.Warn("the policy has a row without effect", "at", smell.Place(), "rule", smell.Rule, "why", smell.Text, "cure", smell.Cure)
+	}
+	if more := len(smells) - maxSmells; more > 0 {
+		s.log.Warn("the policy has more rows without effect; mcp-sidecar policy lint lists them", "more", more)
+	}
+}
+
+// LintInput is what rows are read against under a configuration.
+func LintInput(cfg *config.Config, rows policy.Rows) policy.LintInput {
+	in := policy.LintInput{Rows: rows, Servers: slices.Sorted(maps.Keys(cfg.Upstreams))}
+	catalog := catalogOf(cfg)
+	for _, name := range slices.Sorted(maps.Keys(cfg.Tools)) {
+		server, tool, _ := strings.Cut(name, "/")
+		entry, _ := catalog.Lookup(server, tool)
+		in.Tools = append(in.Tools, policy.LintTool{Name: name, Entry: entry, Args: slices.Sorted(maps.Keys(cfg.Tools[name].Args))})
+	}
+	auth := cfg.Auth
+	if auth == nil {
+		return in
+	}
+	in.Given, in.Anyones, in.Scopes = auth.Roles, auth.RolesFile != "", policy.NewHierarchy(auth.ScopeIncludes)
+	for _, j := range auth.JWT {
+		for _, roles := range j.RolesMap {
+			in.Roles = append(in.Roles, roles...)
+		}
+	}
+	for _, i := range auth.Introspection {
+		for _, roles := range i.RolesMap {
+			in.Roles = append(in.Roles, roles...)
+		}
+	}
+	if len(auth.JWT)+len(auth.Introspection) == 0 && cfg.Broker == nil && auth.StaticTokensFile != "" {
+		in.Granted = staticScopes(cfg)
+	}
+	return in
+}
+
+// staticScopes are the scopes that tokens of the file have, where there are no others. A
+// file that cannot be read says nothing.
+func staticScopes(cfg *config.Config) []string {
+	name := cfg.Resolve(cfg.Auth.StaticTokensFile)
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return nil
+	}
+	tokens, err := config.ParseStaticTokens(name, text)
+	if err != nil {
+		return nil
+	}
+	scopes := []string{}
+	for _, t := range tokens {
+		scopes = append(scopes, t.Scopes...)
+	}
+	return scopes
 }
 
 // firstPolicyTime is how long the first policy may take: without one nothing starts.

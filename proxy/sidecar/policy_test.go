@@ -187,6 +187,22 @@ func TestPolicyTooOld(t *testing.T) {
 	})
 }
 
+// What of a policy does nothing is counted at the start, and in the log after a change.
+func TestPolicyLintIsLogged(t *testing.T) {
+	t.Parallel()
+	r := start(t, setup{inventory: demoInventory, upstream: text("done"), poll: often, policy: demoPolicy + "p, role:auditor, document, read\n"})
+	var summary strings.Builder
+	r.sidecar.Summary(&summary)
+	if !strings.Contains(summary.String(), "the policy has 1 row(s) without effect") {
+		t.Errorf("%s", summary.String())
+	}
+	r.changePolicy(demoPolicy + "p, role:admin, dokument, read\n")
+	r.eventually(func() bool { return strings.Contains(r.stderr.String(), `"why":"no tool acts on dokument"`) })
+	if log := r.stderr.String(); !strings.Contains(log, `"msg":"the policy has a row without effect"`) || strings.Contains(log, "role:auditor") {
+		t.Errorf("%s", log)
+	}
+}
+
 // A stream that is open for hours is told nothing more of what its reader may not read
 // any more.
 func TestStreamsFollowThePolicy(t *testing.T) {

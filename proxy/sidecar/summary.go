@@ -43,6 +43,9 @@ func (s *Sidecar) Summary(w io.Writer) {
 	if s.parts.modes[consent.Name] == guards.Enforce {
 		lines = append(lines, "  note           confirm mode is not consent: a model can set confirm=true by itself")
 	}
+	if n := s.parts.smells; n > 0 {
+		lines = append(lines, fmt.Sprintf("  note           the policy has %d row(s) without effect; mcp-sidecar policy lint lists them", n))
+	}
 	if s.cfg.Auth != nil && s.cfg.Auth.TokenArgument {
 		lines = append(lines, "  WARNING        auth.token_argument: callers' tokens may stand in the argument "+config.TokenArgumentName+" of tool calls, where models read them and",
 			"                 transcripts keep them (OWASP MCP01). For clients that can send a token in no other way, on this machine only")
