@@ -303,14 +303,15 @@ func (l *Live) fail(err error) {
 	l.mu.Lock()
 	l.problem = err
 	l.mu.Unlock()
-	if text := err.Error(); text == l.reason {
+	e := Event{Kind: Unreachable, Err: err}
+	text := "unreachable" // said once: an error may have a port in it, another one each time
+	if errors.As(err, new(*badPolicy)) {
+		e.Kind, text = Refused, err.Error()
+	}
+	if text == l.reason {
 		return
 	}
-	l.reason = err.Error()
-	e := Event{Kind: Unreachable, Err: err}
-	if errors.As(err, new(*badPolicy)) {
-		e.Kind = Refused
-	}
+	l.reason = text
 	if l.opts.MaxAge > 0 {
 		e.Until = l.state.Load().confirmed.Add(l.opts.MaxAge)
 	}

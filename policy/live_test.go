@@ -162,6 +162,7 @@ func TestLive(t *testing.T) {
 		{"longer", func() {}, time.Hour, ErrStale.Error(), nil, 0},
 		{"good again", func() { f.source.set("4", aliceReads) }, time.Minute, "alice", []string{"changed 2 4"}, 1},
 		{"down", func() { f.source.fail(down) }, time.Minute, "alice", []string{"unreachable  4"}, 0},
+		{"down in other words", func() { f.source.fail(fmt.Errorf("%w: gone, from another port", ErrUnavailable)) }, time.Minute, "alice", nil, 0},
 		{"and up", func() { f.source.fail(nil) }, time.Minute, "alice", []string{"confirmed  4"}, 0},
 		{"a panic", func() { f.source.panics = true }, time.Minute, "alice", []string{"unreachable  4"}, 0},
 		{"for too long", func() {}, 4 * time.Minute, ErrStale.Error(), []string{"stale  4"}, 0},

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"context"
 	"embed"
 	"errors"
@@ -61,6 +62,11 @@ func OpenPostgres(o PostgresOptions) (*Postgres, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Operators and functions are PostgreSQL's own, whoever else may make some.
+	options.OnConnect = func(ctx context.Context, c *pg.Conn) error {
+		_, err := c.ExecContext(ctx, "set search_path to ''")
+		return err
+	}
 	quiet()
 	return &Postgres{db: pg.Connect(options)}, nil
 }
@@ -85,8 +91,8 @@ func (s *Postgres) Close() error {
 	return s.db.Close()
 }
 
-// state of the rows: the epoch tells two databases apart.
-const selectRevision = "select revision || '-' || left(epoch::text, 8) from sidecar.policy_revision"
+// The count, and what tells apart two states that have the same.
+const selectRevision = "select revision || '-' || left(state::text, 8) from sidecar.policy_revision"
 
 // Revision implements [Store].
 func (s *Postgres) Revision(ctx context.Context) (revision string, err error) {
@@ -107,10 +113,15 @@ type stored struct {
 	V5        string
 }
 
-// fields leaves out the columns that the type does not use.
+// fields leaves out the columns that the type does not use. A permission always has its
+// effect: without one it would be read as one that allows.
 func (r *stored) fields() []string {
 	all := []string{r.Ptype, r.V0, r.V1, r.V2, r.V3, r.V4, r.V5}
-	for len(all) > 1 && all[len(all)-1] == "" {
+	least := 1
+	if r.Ptype == "p" {
+		least = 5
+	}
+	for len(all) > least && all[len(all)-1] == "" {
 		all = all[:len(all)-1]
 	}
 	return all
@@ -257,6 +268,9 @@ func (s *Postgres) Migrate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if foreign, err := s.foreign(ctx); err != nil || foreign {
+		return unavailable(cmp.Or(err, errForeign))
+	}
 	if done, err := version(ctx, s.db); err == nil && done == len(files) {
 		return nil // whoever writes rows need not be able to make tables
 	}
@@ -297,7 +311,18 @@ func ruleID(r row) string {
 	return fmt.Sprintf("%x", meow.Checksum(0, []byte(strings.Join(append([]string{r.kind}, r.cols...), ","))))
 }
 
-var errNewer = errors.New("the database was migrated by a newer mcp-sidecar")
+var (
+	errNewer   = errors.New("the database was migrated by a newer mcp-sidecar")
+	errForeign = errors.New("the schema sidecar is another role's, which could change the policy: drop it, or apply the policy as that role")
+)
+
+// foreign says whether somebody else was faster in making the schema than this role,
+// which may make one too. Whoever may not has to take it as it is.
+func (s *Postgres) foreign(ctx context.Context) (foreign bool, err error) {
+	_, err = s.db.QueryOneContext(ctx, pg.Scan(&foreign), `select exists (select from pg_namespace where nspname = 'sidecar'
+		and has_database_privilege(current_database(), 'create') and not pg_has_role(nspowner, 'usage'))`)
+	return foreign, err
+}
 
 func version(ctx context.Context, db interface {
 	QueryOneContext(ctx context.Context, model, query any, params ...any) (pg.Result, error)

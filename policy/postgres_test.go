@@ -208,6 +208,18 @@ func TestPostgresAdapterDefects(t *testing.T) {
 			t.Errorf("%q", got)
 		}
 	})
+	t.Run("H: nothing is removed by a pattern that is empty", func(t *testing.T) {
+		_, s, _ := stores(t)
+		must(t, s, someRows...)
+		for _, rows := range [][][]string{{{}}, {{"p"}}, {{"p", "", "", "", ""}}, {{""}}} {
+			if _, err := s.Replace(t.Context(), rows, ""); err == nil {
+				t.Errorf("%q was written", rows)
+			}
+		}
+		if got := held(t, s); !reflect.DeepEqual(got, someRows) {
+			t.Errorf("%q", got)
+		}
+	})
 	t.Run("I: the database is the one that is named, and none is made", func(t *testing.T) {
 		d, s, _ := stores(t)
 		must(t, s, someRows...)
@@ -276,7 +288,7 @@ func TestPostgresConstraints(t *testing.T) {
 	for _, r := range all {
 		s := stored{Ptype: r.kind, V0: r.cols[0], V1: r.cols[1], V2: r.cols[2], V3: r.cols[3], V4: r.cols[4], V5: r.cols[5]}
 		_, problems := parseRow(s.fields())
-		want := len(problems) == 0 && (r.kind != "p" || r.cols[3] != "") // the effect is always written out
+		want := len(problems) == 0
 		d.Exec("delete from sidecar.casbin_rule")
 		err := d.Try("insert into sidecar.casbin_rule (id, ptype, v0, v1, v2, v3, v4, v5) values ('x', ?, ?, ?, ?, ?, ?, ?)", r.kind, r.cols[0], r.cols[1], r.cols[2], r.cols[3], r.cols[4], r.cols[5])
 		if (err == nil) != want {
@@ -627,6 +639,93 @@ func TestPostgresRowsAreOfTheirRevision(t *testing.T) {
 		if r.Rows[0].Fields[3] != wrote[r.Revision] {
 			t.Errorf("revision %s with %q, want %s", r.Revision, r.Rows[0].Fields, wrote[r.Revision])
 		}
+	}
+}
+
+// Rows that got around the constraints are refused by their number, and none is read as
+// one that allows.
+func TestPostgresRowsAroundConstraints(t *testing.T) {
+	d, s, _ := stores(t)
+	d.Exec("alter table sidecar.casbin_rule drop constraint casbin_rule_permission, drop constraint casbin_rule_role, drop constraint casbin_rule_unused, alter v0 drop not null, alter v1 drop not null, alter v3 drop not null")
+	for values, says := range map[string]string{
+		"'p', 'role:a', 'x', 'read', ''":                "empty column",
+		"'p', 'role:a', 'x', 'read', null":              "empty column",
+		"'p', 'role:a', null, 'read', 'deny'":           "empty column",
+		"'p', 'role:a', 'x', 'read', 'Deny'":            `effect "Deny"`,
+		"'p', 'admin', 'x', 'read', 'allow'":            `subject "admin"`,
+		"'p', 'role:a', 'a,b', 'read', 'allow'":         "character ','",
+		"'g', 'user:a', 'admin', '', ''":                `role "admin"`,
+		"'g', null, 'role:a', '', ''":                   "empty column",
+		"'g', 'user:a', 'role:a', '', 'x'":              "4 columns",
+		"'p', 'role:a', 'x', 'read', e'deny\n'":         `'\n'`,
+		"'p', 'role:a', 'x', repeat('y', 513), 'allow'": "longer than 512",
+	} {
+		d.Exec("delete from sidecar.casbin_rule")
+		d.Exec("alter table sidecar.casbin_rule drop constraint if exists casbin_rule_length")
+		d.Exec("insert into sidecar.casbin_rule (id, ptype, v0, v1, v2, v3) values ('bad', " + values + ")")
+		rows, err := s.Rows(t.Context())
+		var problems Problems
+		if !errors.As(err, &problems) || problems[0].Line == 0 || !strings.Contains(err.Error(), says) || rows.Revision == "" {
+			t.Errorf("%s: %v", values, err)
+		}
+	}
+}
+
+// A database that was restored, or a standby that lacked the last changes, counts a
+// second time what it has counted before. Neither state is taken for the other.
+func TestPostgresRevisionAfterRestore(t *testing.T) {
+	d, s, _ := stores(t)
+	must(t, s, aliceReads)
+	d.Exec("create table sidecar.backup as select * from sidecar.policy_revision")
+	lost := must(t, s, bobReads)
+	d.Exec("update sidecar.policy_revision set (state, revision, changed) = (select state, revision, changed from sidecar.backup)")
+	if now := must(t, s, aliceReads); now == lost || now[:strings.Index(now, "-")] != lost[:strings.Index(lost, "-")] {
+		t.Errorf("%s, after %s was lost", now, lost)
+	}
+}
+
+// Another program's role that may make things in the database has no code of its own run
+// by whoever reads or writes the policy, and cannot be there first with a schema of its
+// own.
+func TestPostgresOtherMakers(t *testing.T) {
+	d, s, _ := stores(t)
+	must(t, s, aliceReads)
+	role, url := d.Role("documents")
+	d.Exec("grant create on schema public to " + role)
+	other := pgtest.Connect(t, url)
+	for _, sql := range []string{
+		"create function public.evil(bigint, text) returns text language plpgsql as $$ begin delete from sidecar.casbin_rule; return 'evil'; end $$",
+		"create operator public.|| (leftarg = bigint, rightarg = text, function = public.evil)",
+	} {
+		if _, err := other.Exec(sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if revision, err := s.Revision(t.Context()); err != nil || strings.Contains(revision, "evil") {
+		t.Errorf("%s, %v", revision, err)
+	}
+	if got := held(t, s); !reflect.DeepEqual(got, [][]string{append(slices.Clone(aliceReads), "allow")}) {
+		t.Errorf("%q", got)
+	}
+
+	d = pgtest.DB(t)
+	role, url = d.Role("documents")
+	owner, ownerURL := d.Role("policy_owner")
+	d.Exec(fmt.Sprintf("grant create on database %s to %s, %s", d.Name, role, owner))
+	if err := openPG(t, url).Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	d.Exec("grant usage on schema sidecar to " + owner)
+	d.Exec("grant select on all tables in schema sidecar to " + owner)
+	if err := openPG(t, ownerURL).Migrate(t.Context()); !errors.Is(err, errForeign) {
+		t.Errorf("the policy's owner takes another's schema: %v", err)
+	}
+	d.Exec("drop schema sidecar cascade")
+	if err := openPG(t, ownerURL).Migrate(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := openPG(t, ownerURL).Migrate(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -29,11 +29,11 @@ create table sidecar.casbin_rule (
     v1 ~ '^[A-Za-z0-9_.:@-]+$'))
 );
 
--- One row: which state the rows are in. The epoch tells two databases apart that have
--- counted equally far.
+-- One row: which state the rows are in. The count alone comes twice: in two databases,
+-- in one that was restored, and where a standby takes over that lacks the last changes.
 create table sidecar.policy_revision (
   one      boolean not null primary key default true check (one),
-  epoch    uuid not null default gen_random_uuid(),
+  state    uuid not null default gen_random_uuid(),
   revision bigint not null default 0,
   changed  timestamptz not null default now()
 );
@@ -45,7 +45,7 @@ create function sidecar.policy_changed() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare now_at bigint;
 begin
-  update sidecar.policy_revision set revision = revision + 1, changed = now() returning revision into now_at;
+  update sidecar.policy_revision set revision = revision + 1, state = gen_random_uuid(), changed = now() returning revision into now_at;
   perform pg_notify('sidecar_policy', now_at::text);
   return null;
 end $$;
