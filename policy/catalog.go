@@ -63,6 +63,13 @@ func (c *Catalog) Lookup(server, tool string) (Entry, bool) {
 	return e, ok
 }
 
+// Relations of whoever asks to what he asks about, behind an action: a row about
+// "update:own" allows it for what is his, one about "update:any" for everything.
+const (
+	Own = ":own"
+	Any = ":any"
+)
+
 // Default is the entry of a tool that the catalog does not know: the object
 // "server/tool", the action "call", no scope, and the bare tool name as the
 // act. An empty server or tool gives the empty entry, which every engine denies.

@@ -55,6 +55,7 @@ type LintTool struct {
 	Name  string // with its server's
 	Entry Entry
 	Args  []string
+	Owned bool // it depends on whose the thing is
 }
 
 // Lint reads a policy against what it is for. Rows must be those of a policy that
@@ -212,8 +213,12 @@ func (l *linter) actions(object string) []string {
 	}
 	var actions []string
 	for _, t := range l.in.Tools {
-		if l.isAbout(t.Entry.Permission.Object, object) {
-			actions = append(actions, t.Entry.Permission.Action)
+		switch action := t.Entry.Permission.Action; {
+		case !l.isAbout(t.Entry.Permission.Object, object):
+		case t.Owned:
+			actions = append(actions, action+Own, action+Any)
+		default:
+			actions = append(actions, action)
 		}
 	}
 	for member := range l.groups {

@@ -38,6 +38,7 @@ func TestLint(t *testing.T) {
 		{"denied by a role that it has", "p, role:b, document, read\np, role:a, *, read, deny\ng, role:b, role:a\ng, user:x, role:b", nil, "denied-anyway:1"},
 		{"denied to others", "p, role:b, document, read\np, role:a, document, read, deny\ng, user:x, role:b\ng, user:y, role:a", nil, ""},
 		{"denied in part", "p, user:x, docs/*, *\np, user:x, docs/count, call, deny", nil, ""},
+		{"denied elsewhere", "p, user:x, docs/count, call\np, user:x, docs/other, call, deny", nil, ""},
 		{"allowed by another row", "p, user:x, document, *\np, user:x, document, read", nil, "covered:2"},
 		{"denied by another row", "p, user:x, docs/*, *, deny\np, user:x, docs/count, call, deny", nil, "covered:2"},
 		{"allowed to a role as well", "p, role:a, document, *\np, user:x, document, read\ng, user:x, role:a", nil, ""},
@@ -46,6 +47,13 @@ func TestLint(t *testing.T) {
 		{"a group", "p, user:x, reports, read\ng2, docs/report, reports", nil, ""},
 		{"a group that a tool's resource is in", "p, user:x, all, read\ng2, document, all", nil, ""},
 		{"nobody does it", "p, user:x, document, write", nil, "unused-action:1"},
+		{"what is one's own", "p, user:x, document, read:own\np, role:a, document, read:any\ng, user:y, role:a", func(in *LintInput) {
+			in.Tools = []LintTool{{Name: "docs/read", Entry: Entry{Permission: Permission{"document", "read"}}, Owned: true}}
+		}, ""},
+		{"whose it is makes no difference", "p, user:x, document, read:own", nil, "unused-action:1"},
+		{"it makes one", "p, user:x, document, read", func(in *LintInput) {
+			in.Tools = []LintTool{{Name: "docs/read", Entry: Entry{Permission: Permission{"document", "read"}}, Owned: true}}
+		}, "unused-action:1"},
 		{"nobody does it to a tool", "p, user:x, docs/count, read", nil, "unused-action:1"},
 		{"a tool without entry", "p, user:x, docs/other, call", nil, ""},
 		{"a resource", "p, user:x, docs/resource:memo://a, read", nil, ""},

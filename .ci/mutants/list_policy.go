@@ -68,10 +68,17 @@ var policyMutants = []mutant{
 	followMutant("nobody bounds arguments", "proxy/sidecar/build.go", "argument.New(bounds), marker", "argument.New(nil), marker"),
 	lintMutant("roles of roles have no members", "		for _, role := range l.parents[subject] {\n\t\t\treach(role)", "		for _, role := range l.parents[subject][:0] {\n\t\t\treach(role)"),
 	lintMutant("denials of others outweigh", "denies && allows && l.always(subject, other.Fields[1]):", "denies && allows:"),
-	lintMutant("denials in part outweigh", "return inObject && (action == \"*\" || action == r.Fields[3])", "return action == \"*\" || action == r.Fields[3]"),
+	lintMutant("denials in part outweigh", "return inObject && (action", "return (inObject || true) && (action"),
 	lintMutant("groups are no objects", "	for member := range l.groups {", "	for member := range map[string]string{} {"),
 	{name: "policy lint: strict is not", file: "proxy/cli/policylint.go", old: "if f.strict && len(found) > 0 {", new: "if false {", pkgs: []string{"./proxy/cli"}, run: "PolicyLint"},
 	{name: "policy: test servers outlive who is killed", file: "scenarios/pgserver/account_linux.go", old: "= syscall.SIGQUIT", new: "= 0 * syscall.SIGQUIT", pkgs: []string{"./scenarios/pgtest"}, run: "Killed"},
+	ownerMutant("everything is one's own", "return kind == '\"' && c.Msg.Text(at) == c.Principal.Subject, nil", "return true, nil"),
+	ownerMutant("subjects in any case", "c.Msg.Text(at) == c.Principal.Subject, nil", "len(c.Msg.Text(at)) == len(c.Principal.Subject), nil"),
+	ownerMutant("who does not say", "	if at == wire.Absent {\n\t\treturn false, nil", "	if at == wire.Absent {\n\t\treturn true, nil"),
+	ownerMutant("any handle is one's own", "p.given.holds(c.Principal.Key(), handleID+scalarKey(c.Msg, at)), nil", "p.given.known(handleID+scalarKey(c.Msg, at)), nil"),
+	ownerMutant("other spellings of the owner", "if refusal := c.ambiguous(c.rule.Owner); refusal != nil {", "if refusal := c.ambiguous(c.rule.Owner); refusal != nil && false {"),
+	ownerMutant("a denial of everybody's does not win", "if !own || !everybodys.Allowed && everybodys.Rule != \"\" {", "if !own {"),
+	ownerMutant("a denial of one's own does not win", "if his.Allowed || his.Rule != \"\" || !everybodys.Allowed {", "if his.Allowed || !everybodys.Allowed {"),
 	followMutant("a database that is down is no policy", "proxy/sidecar/policy.go", "	case errors.Is(err, policy.ErrUnavailable):\n\t\treturn nil, err", "	case errors.Is(err, policy.ErrUnavailable):\n\t\treturn policy.Fixed(policy.Builtin()), nil"),
 	{name: "policy: a database that is down is a configuration error", file: "proxy/cli/offline.go", old: "		return ExitDown", new: "		return ExitConfig", pkgs: []string{"./proxy/cli"}, run: "DatabaseIsDown"},
 }
@@ -82,6 +89,10 @@ func boundMutant(name, was, now string) mutant {
 
 func lintMutant(name, was, now string) mutant {
 	return mutant{name: "policy lint: " + name, file: "policy/lint.go", old: was, new: now, pkgs: []string{"./policy"}, run: "Lint"}
+}
+
+func ownerMutant(name, was, now string) mutant {
+	return mutant{name: "owner: " + name, file: "proxy/pipeline/authorize.go", old: was, new: now, pkgs: []string{"./proxy/sidecar"}, run: "Owner"}
 }
 
 func storeMutant(name, file, was, now string) mutant {

@@ -154,8 +154,9 @@ func (p *policyInForce) permissions() []column {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.cfg.Tools)) {
-		q := p.needs(name)
-		ask(q.Object, q.Action, name)
+		for _, q := range p.needs(name) {
+			ask(q.Object, q.Action, name)
+		}
 	}
 	columns := []column{}
 	for q, tools := range all {
@@ -183,22 +184,33 @@ func (p *policyInForce) actionsOf(object string) (actions []string) {
 	return actions
 }
 
-// needs is the permission that a configured tool takes.
-func (p *policyInForce) needs(tool string) policy.Permission {
+// needs are the permissions that calls of a configured tool take: two where it depends
+// on whose the thing is.
+func (p *policyInForce) needs(tool string) []policy.Permission {
 	server, name, _ := strings.Cut(tool, "/")
 	t := p.cfg.Tools[tool]
+	q := policy.Permission{Object: t.Resource, Action: t.Action}
 	if t.Resource == "" {
-		return policy.Default(server, name).Permission
+		q = policy.Default(server, name).Permission
 	}
-	return policy.Permission{Object: t.Resource, Action: t.Action}
+	if !t.Owned() {
+		return []policy.Permission{q}
+	}
+	return []policy.Permission{{Object: q.Object, Action: q.Action + policy.Own}, {Object: q.Object, Action: q.Action + policy.Any}}
 }
 
 // tools are a column for each configured tool, and for each that a row names.
 func (p *policyInForce) tools() []column {
 	columns := []column{}
 	for _, name := range slices.Sorted(maps.Keys(p.cfg.Tools)) {
-		q := p.needs(name)
-		columns = append(columns, column{name, q.Object, q.Action, []string{name}})
+		for _, q := range p.needs(name) {
+			_, relation, ofWhom := strings.Cut(q.Action, ":")
+			shown := name
+			if ofWhom && p.cfg.Tools[name].Owned() {
+				shown += " (" + relation + ")"
+			}
+			columns = append(columns, column{shown, q.Object, q.Action, []string{name}})
+		}
 	}
 	for _, c := range p.permissions() {
 		if strings.Contains(c.Object, "/") && len(c.Tools) == 0 && (c.Action == "call" || c.Action == "*") {

@@ -96,7 +96,9 @@ func nameable(s string) bool {
 
 // means says what a permission comes to.
 func means(asked policy.Permission, cfg *config.Config) string {
-	tools := toolsOf(cfg, func(t config.Tool) bool { return t.Resource == asked.Object && t.Action == asked.Action })
+	tools := toolsOf(cfg, func(t config.Tool) bool {
+		return t.Resource == asked.Object && (t.Action == asked.Action || t.Owned() && (t.Action+policy.Own == asked.Action || t.Action+policy.Any == asked.Action))
+	})
 	if len(tools) == 0 {
 		return asked.Action + " on " + asked.Object
 	}

@@ -330,6 +330,8 @@ type Arg struct {
 	Max *Decimal `json:"max,omitempty" jsonschema:"The argument is a number, and this is the largest. Compared exactly."`
 	// MaxLength bounds the value, in characters. Zero does not.
 	MaxLength int `json:"max_length,omitempty" jsonschema:"Most characters of the value. Default: what limits allow."`
+	// Owner lets the argument say whose the thing is. At most one of a tool's arguments.
+	Owner bool `json:"owner,omitempty" jsonschema:"The argument says whose the thing is. The policy is asked about ACTION:own where that is the caller (his subject, or with handle what he was given), and about ACTION:any otherwise. Default: false."`
 	// Required wants the argument to be there.
 	Required bool `json:"required,omitempty" jsonschema:"The argument must be given. Default: false."`
 }

@@ -76,6 +76,13 @@ func (c *Config) checkTool(k *checker, key string) {
 	for _, arg := range slices.Sorted(maps.Keys(t.Args)) {
 		t.Args[arg].check(k, child(child(path, "args"), arg), arg)
 	}
+	owners := 0
+	for _, arg := range slices.Sorted(maps.Keys(t.Args)) {
+		if t.Args[arg].Owner {
+			owners++
+			k.unless(owners == 1, child(child(child(path, "args"), arg), "owner"), "another argument says it already")
+		}
+	}
 	for i, h := range t.Handles {
 		at := item(child(path, "handles"), i)
 		k.unless(h != "", at, "a member needs a name")
@@ -118,7 +125,7 @@ func (a Arg) check(k *checker, path, name string) {
 		k.lacks(path, "takes one of enum, ssrf and handle")
 	}
 	if bound == 0 && !a.Bounds() {
-		k.lacks(path, "binds nothing: say enum, ssrf, handle, pattern, prefix, hosts, min, max, max_length or required")
+		k.lacks(path, "binds nothing: say enum, ssrf, handle, pattern, prefix, hosts, min, max, max_length, owner or required")
 	}
 	a.checkBounds(k, path)
 	if a.Enum != nil {
@@ -129,9 +136,19 @@ func (a Arg) check(k *checker, path, name string) {
 	}
 }
 
+// Owned says whether an argument of the tool says whose the thing is.
+func (t Tool) Owned() bool {
+	for _, a := range t.Args {
+		if a.Owner {
+			return true
+		}
+	}
+	return false
+}
+
 // Bounds says whether the value is bounded beside what it is.
 func (a Arg) Bounds() bool {
-	return a.Pattern != "" || a.Prefix != nil || a.Hosts != nil || a.number() || a.MaxLength != 0 || a.Required
+	return a.Pattern != "" || a.Prefix != nil || a.Hosts != nil || a.number() || a.MaxLength != 0 || a.Required || a.Owner
 }
 
 func (a Arg) number() bool { return a.Min != nil || a.Max != nil }
@@ -143,6 +160,8 @@ func (a Arg) checkBounds(k *checker, path string) {
 		k.lacks(path, "min and max are for numbers, and exclude everything but required")
 	case a.Enum != nil && text:
 		k.lacks(path, "enum lists the values, and excludes everything but required")
+	case a.Owner && (a.number() || a.Enum != nil || a.SSRF != nil):
+		k.badKey(child(path, "owner"), "is for a subject or a handle, and excludes enum, ssrf, min and max")
 	case a.Hosts != nil && a.SSRF != nil:
 		k.badKey(child(path, "hosts"), "is for host names; a URL has ssrf.hosts")
 	}

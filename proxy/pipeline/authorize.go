@@ -115,8 +115,12 @@ func (p *Pipeline) judge(c *Call, catalogued bool) error {
 	if missing := p.opts.Scopes.Missing(c.Principal.Scopes, c.Entry.Scopes); missing != nil {
 		return missingScope(missing, c.Entry.Scopes)
 	}
-	d := c.policy.Decide(c.subject(), c.Entry.Permission, c.Principal.Roles...)
-	c.decision = d.Rule
+	own, err := p.own(c)
+	if err != nil {
+		return err
+	}
+	d, asked := c.decide(c.policy, c.Entry.Permission, c.rule, own)
+	c.decision, c.Entry.Permission = d.Rule, asked
 	switch {
 	case d.Allowed:
 		return nil
@@ -127,7 +131,53 @@ func (p *Pipeline) judge(c *Call, catalogued bool) error {
 	case c.Entry.Permission == policy.Permission{}:
 		return malformed(wire.CodeInvalidParams, "unknown-target", "no server offers this")
 	}
-	return roleRefuses(c.subject(), c.roles, c.Entry.Action, c.Entry.Permission.Object, d.Rule)
+	action := c.Entry.Action
+	if c.rule.Owner != "" {
+		action = asked.Action
+	}
+	return roleRefuses(c.subject(), c.roles, action, asked.Object, d.Rule)
+}
+
+// own says whether what the call is about is the caller's, as far as the tool has an
+// argument that tells. Who does not tell asks about everybody's.
+func (p *Pipeline) own(c *Call) (bool, error) {
+	if c.rule.Owner == "" {
+		return false, nil
+	}
+	if refusal := c.ambiguous(c.rule.Owner); refusal != nil {
+		return false, refusal
+	}
+	at := c.Msg.Member(c.Args, c.rule.Owner)
+	if at == wire.Absent {
+		return false, nil
+	}
+	kind := c.Msg.Nodes[at].Kind
+	if c.rule.OwnerHandle {
+		return (kind == '"' || kind == '0') && p.given.holds(c.Principal.Key(), handleID+scalarKey(c.Msg, at)), nil
+	}
+	return kind == '"' && c.Msg.Text(at) == c.Principal.Subject, nil
+}
+
+// decide asks the policy about a permission: the one place for calls and lists of every
+// feature. Where it depends on whose the thing is, what is allowed for everybody's is
+// allowed for one's own, and what is denied for either is denied.
+func (c *Call) decide(rules Authorizer, need policy.Permission, rule ToolRule, own bool) (policy.Decision, policy.Permission) {
+	ask := func(relation string) (policy.Decision, policy.Permission) {
+		q := policy.Permission{Object: need.Object, Action: need.Action + relation}
+		return rules.Decide(c.subject(), q, c.Principal.Roles...), q
+	}
+	if rule.Owner == "" {
+		return ask("")
+	}
+	everybodys, about := ask(policy.Any)
+	if !own || !everybodys.Allowed && everybodys.Rule != "" {
+		return everybodys, about
+	}
+	his, asked := ask(policy.Own)
+	if his.Allowed || his.Rule != "" || !everybodys.Allowed {
+		return his, asked
+	}
+	return everybodys, about
 }
 
 // authorizeFilter decides about every resource that a subscription names, as

@@ -77,5 +77,10 @@ func (p *Pipeline) shows(rules Authorizer, c *Call, f feature, name string) bool
 		return false
 	}
 	entry, _ := p.entry(c, f, name)
-	return rules.Decide(c.subject(), entry.Permission, c.Principal.Roles...).Allowed
+	var rule ToolRule
+	if f == aTool {
+		rule = p.opts.Rules[name]
+	}
+	d, _ := c.decide(rules, entry.Permission, rule, true) // some call may be about his own
+	return d.Allowed
 }

@@ -39,6 +39,8 @@ type ToolRule struct {
 	InjectSubject []string
 	Handles       []string               // members of its results that are handles, bound to who reads them
 	HandleArgs    []string               // arguments that must be such handles
+	Owner         string                 // argument that says whose the thing is; empty where nobody asks
+	OwnerHandle   bool                   // by being a handle that the caller was given, in place of his subject
 	Guards        map[string]guards.Mode // by guard name, where the tool has its own
 }
 

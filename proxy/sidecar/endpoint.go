@@ -203,15 +203,25 @@ func rules(tools map[string]config.Tool) map[string]pipeline.ToolRule {
 		rules[name] = pipeline.ToolRule{
 			Hide: t.Hide, Wrap: wrap(t.Wrap), TrustedBlocks: t.TrustedBlocks, Source: t.Source,
 			InjectSubject: slices.Sorted(maps.Keys(t.InjectArgs)), Guards: toolModes(t.Guards),
-			Handles: t.Handles, HandleArgs: handleArgs(t.Args),
+			Handles: t.Handles, HandleArgs: handleArgs(t.Args), Owner: ownerArg(t.Args), OwnerHandle: t.Args[ownerArg(t.Args)].Handle,
 		}
 	}
 	return rules
 }
 
+// ownerArg is the argument that says whose the thing is.
+func ownerArg(args map[string]config.Arg) string {
+	for name, a := range args {
+		if a.Owner {
+			return name // there is at most one
+		}
+	}
+	return ""
+}
+
 func handleArgs(args map[string]config.Arg) (names []string) {
 	for _, name := range slices.Sorted(maps.Keys(args)) {
-		if args[name].Handle {
+		if args[name].Handle && !args[name].Owner { // there it tells whose it is, and refuses nobody
 			names = append(names, name)
 		}
 	}

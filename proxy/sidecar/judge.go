@@ -252,6 +252,9 @@ func (j *Judge) caller(server, tool string, q Question) identity.Principal {
 func (j *Judge) open(t *trial, server, tool string, q Question) []string {
 	open := []string{"the caller's token (signature, audience, expiry, revocation)", "limits on the number of calls", "what the server answers"}
 	e, _ := j.sidecar.parts.catalog.Lookup(server, tool)
+	if args := j.sidecar.cfg.Tools[server+"/"+tool].Args; args[ownerArg(args)].Handle {
+		open = append(open, "whether "+ownerArg(args)+" is the caller's own handle; it counts as somebody else's")
+	}
 	if q.AnyScopes && len(e.Scopes) > 0 {
 		open = append(open, "scopes: none were given, so the token counts as granting what the call needs: "+strings.Join(e.Scopes, " "))
 	}

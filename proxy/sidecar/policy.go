@@ -81,7 +81,7 @@ func LintInput(cfg *config.Config, rows policy.Rows) policy.LintInput {
 	for _, name := range slices.Sorted(maps.Keys(cfg.Tools)) {
 		server, tool, _ := strings.Cut(name, "/")
 		entry, _ := catalog.Lookup(server, tool)
-		in.Tools = append(in.Tools, policy.LintTool{Name: name, Entry: entry, Args: slices.Sorted(maps.Keys(cfg.Tools[name].Args))})
+		in.Tools = append(in.Tools, policy.LintTool{Name: name, Entry: entry, Args: slices.Sorted(maps.Keys(cfg.Tools[name].Args)), Owned: cfg.Tools[name].Owned()})
 	}
 	auth := cfg.Auth
 	if auth == nil {
