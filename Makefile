@@ -14,7 +14,7 @@ RACE     := $(if $(and $(CC_FOUND),$(filter 1,$(CGO))),-race,)
 FUZZTIME ?= 10s
 
 .DEFAULT_GOAL := help
-.PHONY: help build scenarios scenarios-postgres test check format vet lint bench fuzz mutants conformance clean
+.PHONY: help build scenarios scenarios-postgres test check format vet lint bench fuzz mutants conformance up down clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,7 +38,7 @@ test: ## run the whole test suite (with the race detector when a C compiler is t
 check: format vet lint test ## format, vet, lint and test
 
 format: ## fail when a file is not formatted
-	@out=$$(gofmt -l bench guards policy proxy scenarios upstream .ci); \
+	@out=$$(gofmt -l bench deploy guards policy proxy scenarios upstream .ci); \
 	if [ -n "$$out" ]; then echo "not formatted (run gofmt -w):"; echo "$$out"; exit 1; fi
 
 vet: ## run go vet, also for Windows and macOS
@@ -67,6 +67,13 @@ mutants: ## remove one check at a time and see the suite turn red
 
 conformance: ## compare with and without the sidecar: the official suite, npm servers (needs npm)
 	$(GO) run ./.ci/conformance
+
+up: ## start the demo in containers (needs a container engine with compose); alice's token is in deploy/secrets
+	@sh deploy/secrets.sh
+	docker compose up --build --wait
+
+down: ## end it; the data stays
+	docker compose down
 
 clean: ## remove bin/
 	rm -rf $(BIN)
