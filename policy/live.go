@@ -76,8 +76,8 @@ type Live struct {
 	looking sync.Mutex // held during a look
 
 	// Guarded by looking.
-	bad    badPolicy
-	seen   string // revision that the last look saw for the first time
+	bad    *badPolicy // nil while the source can be used
+	seen   string     // revision that the last look saw for the first time
 	deaf   bool
 	stale  bool
 	reason string // of the problem that was told last
@@ -229,7 +229,7 @@ func guarded(do func() error) (err error) {
 }
 
 // badPolicy is why a revision of the source cannot be used. It is not read again until
-// it changes.
+// it changes. It is not changed: whoever asked for the health of a policy has it.
 type badPolicy struct {
 	revision string
 	err      error
@@ -250,8 +250,8 @@ func (l *Live) look(ctx context.Context) error {
 	case now == s.source:
 		l.confirm(&state{engine: s.engine, source: s.source, confirmed: asked})
 		return nil
-	case l.bad.err != nil && now == l.bad.revision:
-		return &l.bad
+	case l.bad != nil && now == l.bad.revision:
+		return l.bad
 	case l.opts.Settle && now != l.seen:
 		l.seen = now
 		return nil
@@ -269,8 +269,8 @@ func (l *Live) look(ctx context.Context) error {
 		engine, err = CompileRows(rows, l.opts.Extra)
 	}
 	if err != nil {
-		l.bad = badPolicy{rows.Revision, err}
-		return &l.bad
+		l.bad = &badPolicy{rows.Revision, err}
+		return l.bad
 	}
 	l.confirm(&state{engine: engine, source: rows.Revision, confirmed: asked})
 	l.read(rows)
@@ -286,7 +286,7 @@ func (l *Live) read(rows Rows) {
 // confirm puts next in force.
 func (l *Live) confirm(next *state) {
 	before := l.state.Swap(next)
-	l.bad, l.seen = badPolicy{}, ""
+	l.bad, l.seen = nil, ""
 	l.mu.Lock()
 	healed := l.problem != nil
 	l.problem = nil

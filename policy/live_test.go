@@ -253,8 +253,14 @@ func TestLiveHealth(t *testing.T) {
 	f.source.set("2", nonsense)
 	f.Look(t.Context())
 	var problems Problems
-	if h := f.Health(); h.Revision != "1" || !errors.As(h.Problem, &problems) || !strings.Contains(h.Problem.Error(), "source: ") {
+	h := f.Health()
+	if h.Revision != "1" || !errors.As(h.Problem, &problems) || !strings.Contains(h.Problem.Error(), "source: ") {
 		t.Errorf("%+v", h)
+	}
+	f.source.set("3", aliceReads)
+	f.Look(t.Context())
+	if !strings.Contains(h.Problem.Error(), "source: ") {
+		t.Error("what was said has changed")
 	}
 }
 
