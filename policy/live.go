@@ -320,5 +320,6 @@ func (l *Live) fail(err error) {
 
 func (l *Live) tell(e Event) {
 	e.Source, e.Revision = l.store.Name(), l.state.Load().engine.Revision()
-	l.opts.Notify(e)
+	// Whoever cannot bear the news must not keep the policy from being followed.
+	_ = guarded(func() error { l.opts.Notify(e); return nil })
 }

@@ -294,11 +294,11 @@ func TestLiveExtraRoles(t *testing.T) {
 	}
 }
 
-// running follows a source in earnest and counts its events.
-func running(t *testing.T, source *faulty, poll time.Duration) (l *Live, events <-chan Event) {
+// running follows a source in earnest and counts its events; whoever is told does hear.
+func running(t *testing.T, source *faulty, poll time.Duration, hear func()) (l *Live, events <-chan Event) {
 	t.Helper()
 	told := make(chan Event, 1000)
-	l, err := NewLive(t.Context(), source, LiveOptions{Poll: poll, Notify: func(e Event) { told <- e }})
+	l, err := NewLive(t.Context(), source, LiveOptions{Poll: poll, Notify: func(e Event) { told <- e; hear() }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -325,7 +325,7 @@ func TestLiveIsTold(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			source := newFaulty(aliceReads)
 			source.deaf = row.deaf
-			l, events := running(t, source, row.poll)
+			l, events := running(t, source, row.poll, func() {})
 			if row.deaf != nil {
 				if e := <-events; e.Kind != Deaf {
 					t.Errorf("%v", e)
@@ -345,11 +345,32 @@ func TestLiveIsTold(t *testing.T) {
 	}
 }
 
+// Whoever is told may fail; the policy is followed all the same.
+func TestLiveNotifyPanics(t *testing.T) {
+	source := newFaulty(aliceReads)
+	source.deaf = errors.New("broken")
+	_, told := running(t, source, time.Millisecond, func() { panic("whoever is told") })
+	for _, step := range []struct {
+		kind   EventKind
+		change func()
+	}{
+		{Deaf, func() {}},
+		{Changed, func() { source.set("2", bobReads) }},
+		{Refused, func() { source.set("3", nonsense) }},
+		{Changed, func() { source.set("4", aliceReads) }},
+	} {
+		step.change()
+		if e := <-told; e.Kind != step.kind {
+			t.Errorf("%v, want %v", e, Event{Kind: step.kind})
+		}
+	}
+}
+
 // While the policy is replaced again and again, each decision is one or the other
 // policy's, and none fails.
 func TestLiveUnderTraffic(t *testing.T) {
 	source := newFaulty(aliceReads)
-	l, events := running(t, source, time.Millisecond)
+	l, events := running(t, source, time.Millisecond, func() {})
 	var stop atomic.Bool
 	var readers sync.WaitGroup
 	for range 4 {

@@ -203,6 +203,24 @@ func TestPolicyLintIsLogged(t *testing.T) {
 	}
 }
 
+// Advice about many rows takes its time; a change that takes a right away does not wait
+// for it.
+func TestPolicyLintIsBounded(t *testing.T) {
+	t.Parallel()
+	for rows, want := range map[int]bool{maxLinted: true, maxLinted + 1: false} {
+		var b strings.Builder
+		for i := range rows {
+			fmt.Fprintf(&b, "p, role:auditor, document, read%d\n", i)
+		}
+		r := start(t, setup{inventory: demoInventory, upstream: text("done"), policy: b.String()})
+		var summary strings.Builder
+		r.sidecar.Summary(&summary)
+		if got := strings.Contains(summary.String(), "without effect"); got != want {
+			t.Errorf("%d rows, read: %v\n%s", rows, got, summary.String())
+		}
+	}
+}
+
 // A stream that is open for hours is told nothing more of what its reader may not read
 // any more.
 func TestStreamsFollowThePolicy(t *testing.T) {
