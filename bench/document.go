@@ -47,7 +47,11 @@ func (r *report) document(args []string) string {
 		rows = append(rows, []string{fmt.Sprint(c.Rules), fmt.Sprintf("%.0f ns", c.One), fmt.Sprintf("%.2f", c.Ratio), fmt.Sprintf("%.0f ns", c.All)})
 	}
 	writeTable(&b, rows)
-	b.WriteString("\nWhere thousands of users ask in turn, a large policy no longer fits the processor's caches; the number of steps is the same.\n\n```\n")
+	b.WriteString("\nWhere thousands of users ask in turn, a large policy no longer fits the processor's caches; the number of steps is the same.\n\n")
+	if l := r.Rules.Reload; l != nil {
+		fmt.Fprintf(&b, "A changed file of %d rules is in force %.0f ms after the look that finds it; %d decisions were made meanwhile, %d of them failed, and the longest of a round took %.2f ms.\n\n", reloadedRules, l.Took, l.Decisions, l.Wrong, l.Wait)
+	}
+	b.WriteString("```\n")
 	r.writeTotals(&b)
 	b.WriteString("```\n\nHostile texts of " + sizeText(hostileSize) + " against prose, CPU through the sidecar: ")
 	for i, h := range r.Hostile {

@@ -9,7 +9,7 @@ import (
 func goodReport() *report {
 	r := &report{
 		Answer: answerSSE, Added: map[string]float64{sidecarPath: 80, sessionPath: 80}, Session: counted{Sessions: 3}, Hostile: []ratio{{1, 1, 1}, {3, 2, 4}},
-		Rules:  ruleFigures{Costs: []ruleCost{{10, 100, 100, 1, 0}, {100_000, 200, 1000, 2, 0}}},
+		Rules:  ruleFigures{Costs: []ruleCost{{10, 100, 100, 1, 0}, {100_000, 200, 1000, 2, 0}}, Reload: &ruleReload{Took: 1000, Share: 0.25, Decisions: 1}},
 		Memory: memoryFigures{Base: 25 << 20, Session: 4 << 10, ManyTools: 6 << 10, SecondWave: 1 << 10, Stream: 60 << 10, Floods: []flooded{{floodSSE, 32 << 20, "HTTP 502"}}},
 		Paths: []total{
 			{Path: floorPath, Calls: 100_000, Upstream: counted{Calls: 100_000}},
@@ -80,6 +80,9 @@ func TestGoals(t *testing.T) {
 		{"a decision grows with the rules", func(r *report) { r.Rules.Costs[1].Ratio += 0.01 }, "17"},
 		{"a slow decision", func(r *report) { r.Rules.Costs[1].All++ }, "17"},
 		{"a decision allocates", func(r *report) { r.Rules.Costs[0].Allocs = 0.001 }, "17"},
+		{"a slow reload", func(r *report) { r.Rules.Reload.Took++ }, "18"},
+		{"a decision waits for a reload", func(r *report) { r.Rules.Reload.Share += 0.01 }, "18"},
+		{"a decision fails during a reload", func(r *report) { r.Rules.Reload.Wrong++ }, "18"},
 		{"aborted", func(r *report) { r.Paths[2].Failed = 1 }, "16"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -131,6 +134,7 @@ func TestDocument(t *testing.T) {
 		"| 13 | growth for an answer of 64 MB (sse), which is refused | ≤ 32 MB |  | 32.0 MB; HTTP 502 | yes |\n",
 		"| 1m | 8 | session |",
 		"| 100000 | 200 ns | 2.00 | 1000 ns |\n",
+		"A changed file of 10000 rules is in force 1000 ms after",
 		"words that secrets follow 3.00 ×",
 	} {
 		if !strings.Contains(text, want) {
