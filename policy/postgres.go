@@ -47,7 +47,8 @@ func (PostgresOptions) MarshalJSON() ([]byte, error) { return []byte(`"[redacted
 // the format of casbin-pg-adapter; its reading and writing are not used (see
 // docs/decisions/0016-policy-sources.md).
 type Postgres struct {
-	db *pg.DB
+	db      *pg.DB
+	closing sync.Once
 
 	mu       sync.Mutex
 	listener *pg.Listener // nil while there is none
@@ -85,10 +86,13 @@ func (s *Postgres) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.Name
 // Name implements [Store].
 func (s *Postgres) Name() string { return "postgres" }
 
-// Close implements [Store].
-func (s *Postgres) Close() error {
-	s.deafen(nil)
-	return s.db.Close()
+// Close implements [Store]. Whoever waits for an answer of the database waits no longer.
+func (s *Postgres) Close() (err error) {
+	s.closing.Do(func() {
+		err = s.db.Close() // first: deafen waits for who is about to listen
+		s.deafen(nil)
+	})
+	return err
 }
 
 // The count, and what tells apart two states that have the same.

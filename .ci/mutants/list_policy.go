@@ -81,6 +81,7 @@ var policyMutants = []mutant{
 	ownerMutant("other spellings of the owner", "if refusal := c.ambiguous(c.rule.Owner); refusal != nil {", "if refusal := c.ambiguous(c.rule.Owner); refusal != nil && false {"),
 	ownerMutant("a denial of everybody's does not win", "if !own || !everybodys.Allowed && everybodys.Rule != \"\" {", "if !own {"),
 	ownerMutant("a denial of one's own does not win", "if his.Allowed || his.Rule != \"\" || !everybodys.Allowed {", "if his.Allowed || !everybodys.Allowed {"),
+	followMutant("the end waits for the database", "proxy/sidecar/sidecar.go", "		err = s.policies.Close() //", "		defer func() { _ = s.policies.Close() }() //"),
 	followMutant("a database that is down is no policy", "proxy/sidecar/policy.go", "	case errors.Is(err, policy.ErrUnavailable):\n\t\treturn nil, err", "	case errors.Is(err, policy.ErrUnavailable):\n\t\treturn policy.Fixed(policy.Builtin()), nil"),
 	{name: "policy: a database that is down is a configuration error", file: "proxy/cli/offline.go", old: "		return ExitDown", new: "		return ExitConfig", pkgs: []string{"./proxy/cli"}, run: "DatabaseIsDown"},
 }

@@ -102,7 +102,7 @@ func TestPolicyDatabaseIsDown(t *testing.T) {
 		{"serve", "-c", config, "--listen", "127.0.0.1:0"}, {"wrap", "-c", config},
 		{"policy", "show", "-c", config}, {"policy", "matrix", "-c", config}, {"policy", "test", "-c", config, filepath.Join(dir, "met.yaml")},
 		{"policy", "apply", "-c", config, filepath.Join(dir, "next.csv")}, {"policy", "apply", "-c", config, filepath.Join(dir, "next.csv"), "--dry-run"},
-		{"check", "-c", config, "--actor", "alice", "--tool", "docs/read_document"},
+		{"policy", "lint", "-c", config}, {"check", "-c", config, "--actor", "alice", "--tool", "docs/read_document"},
 	} {
 		got := run(t, args...)
 		if got.code != ExitDown || !strings.Contains(got.stderr, "connection refused") || strings.Contains(got.stderr+got.out, "pa55word") {

@@ -1,12 +1,16 @@
 package sidecar
 
 import (
+	"context"
 	"errors"
+	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -118,6 +122,95 @@ func TestPolicyInPostgres(t *testing.T) {
 			t.Errorf("%s", said)
 		}
 	}
+}
+
+// A database that takes connections and says nothing any more does not hold up the end:
+// whoever waits for it would be killed before the last records are on disk.
+func TestPolicyInPostgresThatHangs(t *testing.T) {
+	t.Parallel()
+	_, _, variable := sharedPolicy(t)
+	address, err := url.Parse(os.Getenv(variable))
+	if err != nil {
+		t.Fatal(err)
+	}
+	through := hangingTo(t, address.Host)
+	address.Host = through.Addr().String()
+	if err := os.Setenv(variable, address.String()); err != nil {
+		t.Fatal(err)
+	}
+	s := inDatabase(variable)
+	s.poll = 20 * time.Millisecond
+	r := start(t, s)
+	r.do(toolCall(modern, r.token("carol"), "7", "read_document", `{"id":1}`))
+	if e := r.outcome(); e.Outcome != "allowed" {
+		t.Errorf("before: %+v", e)
+	}
+	close(through.hang)
+	<-through.swallowed
+	r.do(toolCall(modern, r.token("carol"), "8", "read_document", `{"id":1}`))
+	if e := r.outcome(); e.Outcome != "allowed" {
+		t.Errorf("while it hangs: %+v", e)
+	}
+	began := time.Now()
+	if err := r.sidecar.Close(); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("it took %v to end", took)
+	}
+}
+
+// hanging hands connections on, until hang is closed: then it takes what comes, and
+// nothing comes back.
+type hanging struct {
+	net.Listener
+	hang, swallowed chan struct{}
+}
+
+func hangingTo(t *testing.T, to string) *hanging {
+	t.Helper()
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &hanging{Listener: l, hang: make(chan struct{}), swallowed: make(chan struct{})}
+	swallow := sync.OnceFunc(func() { close(h.swallowed) })
+	var over sync.WaitGroup
+	copied := func(to, from net.Conn) {
+		defer func() { _ = errors.Join(to.Close(), from.Close()) }()
+		b := make([]byte, 64<<10)
+		for {
+			n, err := from.Read(b)
+			if err != nil {
+				return
+			}
+			select {
+			case <-h.hang:
+				swallow()
+			default:
+				if _, err := to.Write(b[:n]); err != nil {
+					return
+				}
+			}
+		}
+	}
+	over.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			server, err := new(net.Dialer).DialContext(context.Background(), "tcp", to)
+			if err != nil {
+				_ = c.Close()
+				continue
+			}
+			over.Go(func() { copied(c, server) })
+			over.Go(func() { copied(server, c) })
+		}
+	})
+	t.Cleanup(func() { _ = l.Close(); over.Wait() })
+	return h
 }
 
 // Someone who has the name of a role has not the role.

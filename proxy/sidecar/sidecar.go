@@ -126,16 +126,17 @@ func (s *Sidecar) URLs() []string {
 
 func (s *Sidecar) closeParts() error {
 	s.end()
+	var err error
+	if s.policies != nil {
+		err = s.policies.Close() // a database that says nothing would hold up what follows
+	}
 	s.busy.Wait()
-	err := s.closeEndpoints()
+	err = errors.Join(err, s.closeEndpoints())
 	if s.verifiers != nil {
 		s.verifiers.Close()
 	}
 	for _, f := range s.fetchers {
 		f.Close()
-	}
-	if s.policies != nil {
-		err = errors.Join(err, s.policies.Close())
 	}
 	if s.audit != nil {
 		err = errors.Join(err, s.audit.Close())
