@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"maps"
 	"math/big"
+	"net/url"
 	"regexp"
 	"slices"
 	"strconv"
@@ -151,6 +152,9 @@ func (r Rule) Check(kind guards.ArgKind, value string) (rule, why string) {
 		return r.checkNumber(kind, value)
 	}
 	if !r.text() {
+		if r.Required && kind == guards.Null { // absent to many servers
+			return RuleRequired, "must be given"
+		}
 		return "", ""
 	}
 	if kind != guards.String {
@@ -220,36 +224,24 @@ func shown(n *big.Rat) string {
 // once more, fold characters that look alike, or take a backslash for a slash.
 func below(value, prefix string) bool {
 	rest, ok := strings.CutPrefix(value, prefix)
-	if !ok {
+	if !ok || strings.HasSuffix(prefix, "/") && strings.HasPrefix(rest, "/") { // "/etc" to who joins it to the prefix
 		return false
 	}
-	folded := norm.NFKC.String(rest)
-	if strings.ContainsAny(folded, "\x00\\") || folded != rest && strings.ContainsAny(folded, "./%:") {
-		return false
-	}
-	if hasEscapedStep(rest) {
+	decoded, err := url.PathUnescape(rest)
+	if err != nil || hasEscapedStep(rest) { // some decode %u002e, too
 		return false
 	}
 	// The part of a segment that the prefix begins counts, too: with "/a/." the rest
 	// "./b" is a step upwards.
 	begun := prefix[strings.LastIndexByte(prefix, '/')+1:]
-	for segment := range strings.SplitSeq(begun+rest, "/") {
-		segment, _, _ = strings.Cut(segment, ";") // a parameter of the segment (RFC 3986 section 3.3)
-		if segment == "." || segment == ".." {
-			return false
-		}
-	}
-	return !strings.ContainsFunc(rest, func(c rune) bool { return c < ' ' || c == 0x7f || text.Invisible(c) })
+	return stays(begun, rest) && stays(begun, decoded)
 }
 
-// hasEscapedStep says whether a percent sign may hide what leads upwards: a dot, a
-// slash, a backslash, another percent sign or the end of a string. One that begins no
-// escape is not understood, either.
+// hasEscapedStep says whether an escape hides what leads upwards: a dot, a slash, a
+// backslash, another percent sign or the end of a string. Every percent sign of s must
+// begin an escape.
 func hasEscapedStep(s string) bool {
 	for _, after := range strings.Split(s, "%")[1:] {
-		if len(after) < 2 {
-			return true
-		}
 		switch strings.ToLower(after[:2]) {
 		case "2e", "2f", "5c", "25", "00":
 			return true
@@ -257,6 +249,35 @@ func hasEscapedStep(s string) bool {
 	}
 	return false
 }
+
+// stays says whether rest, behind the segment that is begun, has no step upwards as it
+// stands.
+func stays(begun, rest string) bool {
+	folded := norm.NFKC.String(rest)
+	switch {
+	case !utf8.ValidString(rest): // %c0%ae is a dot to careless decoders
+		return false
+	case strings.ContainsAny(folded, "\x00\\\u2044\u2215\u29f5\u29f8"): // slashes to some file systems
+		return false
+	case folded != rest && strings.ContainsAny(folded, "./%:"):
+		return false
+	case strings.ContainsFunc(rest, hides):
+		return false
+	}
+	for segment := range strings.SplitSeq(begun+rest, "/") {
+		// Parameters, query and fragment end a segment (RFC 3986 section 3) before dots
+		// are resolved; blanks and dots behind it are dropped by Windows.
+		if i := strings.IndexAny(segment, ";?#"); i >= 0 {
+			segment = segment[:i]
+		}
+		if segment == "." || segment == ".." || strings.Contains(segment, " ") && strings.Trim(segment, " .") == "" {
+			return false
+		}
+	}
+	return true
+}
+
+func hides(c rune) bool { return c < ' ' || c == 0x7f || c != ' ' && text.Invisible(c) }
 
 // isHost says whether value is the host, or below *.domain, written as a plain name.
 func isHost(value, host string) bool {

@@ -70,6 +70,19 @@ func TestCheck(t *testing.T) {
 		{"a one dot leader", reports, guards.String, "/reports/\u2024\u2024/etc", RulePrefix},
 		{"two dots in one", reports, guards.String, "/reports/\u2025/etc", RulePrefix},
 		{"a parameter", reports, guards.String, "/reports/..;x=1/etc", RulePrefix},
+		{"a query", reports, guards.String, "/reports/..?x", RulePrefix},
+		{"a fragment", reports, guards.String, "/reports/..#x", RulePrefix},
+		{"a blank in a name", reports, guards.String, "/reports/first quarter .csv", ""},
+		{"a blank behind", reports, guards.String, "/reports/.. /etc", RulePrefix},
+		{"a blank between", reports, guards.String, "/reports/.. ./etc", RulePrefix},
+		{"a blank behind, escaped", reports, guards.String, "/reports/..%20/etc", RulePrefix},
+		{"another root", reports, guards.String, "/reports//etc", RulePrefix},
+		{"full width dots, escaped", reports, guards.String, "/reports/%ef%bc%8e%ef%bc%8e/etc", RulePrefix},
+		{"overlong dots, escaped", reports, guards.String, "/reports/%c0%ae%c0%ae/etc", RulePrefix},
+		{"an escape of another kind", reports, guards.String, "/reports/%u002e%u002e/etc", RulePrefix},
+		{"a tab between, escaped", reports, guards.String, "/reports/.%09./etc", RulePrefix},
+		{"a fraction slash", reports, guards.String, "/reports/..\u2044etc", RulePrefix},
+		{"a division slash, escaped", reports, guards.String, "/reports/..%E2%88%95etc", RulePrefix},
 		{"NUL", reports, guards.String, "/reports/a\x00.csv", RulePrefix},
 		{"NUL, escaped", reports, guards.String, "/reports/a%00.csv", RulePrefix},
 		{"a line break", reports, guards.String, "/reports/a\n/etc", RulePrefix},
@@ -142,7 +155,7 @@ func TestPattern(t *testing.T) {
 }
 
 func TestInspect(t *testing.T) {
-	g := New(map[string]map[string]Rule{"docs/read": {"path": {Prefixes: []string{"/a/"}, Required: true}, "limit": {Max: big.NewRat(10, 1)}}})
+	g := New(map[string]map[string]Rule{"docs/read": {"path": {Prefixes: []string{"/a/"}, Required: true}, "limit": {Max: big.NewRat(10, 1)}}, "docs/list": {"id": {Required: true}}})
 	arg := func(path, name string, kind guards.ArgKind, value string) guards.Arg {
 		return guards.Arg{Path: path, Name: name, Kind: kind, Value: value}
 	}
@@ -162,6 +175,8 @@ func TestInspect(t *testing.T) {
 		{"broken", "docs/read", []guards.Arg{good, arg("limit", "limit", guards.Number, "11")}, "range limit must be at most 10"},
 		{"another spelling", "docs/read", []guards.Arg{good, arg("Path", "Path", guards.String, "/etc")}, "ambiguous-argument an argument name differs from path only in case or invisible characters"},
 		{"another tool", "docs/write", nil, ""},
+		{"null is not there", "docs/list", []guards.Arg{arg("id", "id", guards.Null, "null")}, "required id must be given"},
+		{"whatever is", "docs/list", []guards.Arg{arg("id", "id", guards.Object, "")}, ""},
 	} {
 		d := g.Inspect(context.Background(), &guards.Call{Tool: row.tool, Args: row.args})
 		got := ""
@@ -177,7 +192,7 @@ func TestInspect(t *testing.T) {
 // Whatever passes a prefix stays below it, however often it is decoded and whichever
 // slash it is written with.
 func FuzzPrefix(f *testing.F) {
-	for _, s := range []string{"", "a", "../x", "%2e%2e/x", "%252e/x", `..\x`, "．．/x", "..;/x", "a/%2", "\u2025/x", ".%2e", "a//b", "./.", "%25%32%65"} {
+	for _, s := range []string{"", "a", "../x", "%2e%2e/x", "%252e/x", `..\x`, "．．/x", "..;/x", "a/%2", "\u2025/x", ".%2e", "a//b", "./.", "%25%32%65", "..?x", "..#/x", ".. /x", "%u002e%u002e/x", "%c0%ae%c0%ae/x", "%ef%bc%8e%ef%bc%8e/x"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, rest string) {
@@ -186,7 +201,7 @@ func FuzzPrefix(f *testing.F) {
 			return
 		}
 		for range 4 {
-			clean := path.Clean(strings.NewReplacer(`\`, "/", "．", ".", "／", "/", "\u2024", ".", "\u2025", "..").Replace(value))
+			clean := path.Clean(strings.NewReplacer(`\`, "/", "?", "/", "#", "/", "/.. ", "/..", "\xc0\xae", ".", "．", ".", "／", "/", "\u2024", ".", "\u2025", "..").Replace(value))
 			if clean != "/base/dir" && !strings.HasPrefix(clean, "/base/dir/") {
 				t.Fatalf("%q is %q", value, clean)
 			}

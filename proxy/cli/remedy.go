@@ -145,6 +145,8 @@ func forGuard(e audit.Event) []remedy {
 	switch e.Guard {
 	case "consent":
 		all = append(all, remedy{Change: "confirm=true among the arguments", Grants: "this call; a model can set it by itself, so it is not consent"})
+	case "argument":
+		all = append(all, remedy{Change: "arguments within what tools." + e.Upstream + "/" + e.Name + ".args allows", Grants: "this call"})
 	case "command":
 		all = append(all, remedy{Change: "a value of the argument that tools." + e.Upstream + "/" + e.Name + ".args lists under enum", Grants: "this call"})
 	case "ssrf":
@@ -162,6 +164,6 @@ func forGuard(e audit.Event) []remedy {
 
 // guardKeys are the guards that a tool's entry can switch, by their names in records.
 var guardKeys = map[string]string{
-	"consent": "consent", "command": "command", "ssrf": "ssrf", "marker_writeback": "marker_writeback",
+	"argument": "argument", "consent": "consent", "command": "command", "ssrf": "ssrf", "marker_writeback": "marker_writeback",
 	"secrets": "secrets", "injection": "injection", "schema": "schema",
 }

@@ -170,6 +170,8 @@ func (a Arg) checkBounds(k *checker, path string) {
 	}
 	for i, p := range a.Prefix {
 		k.unless(p != "" && !strings.ContainsFunc(p, unicode.IsControl), item(child(path, "prefix"), i), "must be a text that is not empty")
+		_, host, isURL := strings.Cut(p, "://")
+		k.unless(!isURL || strings.ContainsAny(host, "/?#"), item(child(path, "prefix"), i), "must end the host with a slash: without it, longer hosts begin so, too")
 	}
 	for i, h := range a.Hosts {
 		k.unless(isHostPattern(h), item(child(path, "hosts"), i), "must be a host, or *. and a domain, in lower case and without port")
