@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -249,11 +250,12 @@ func TestMergedEqualTokens(t *testing.T) {
 // others' go on, and so does the client's.
 func TestMergedWatchAgain(t *testing.T) {
 	docs, fs := newStation(), newStation()
-	pauses, longest := make(chan time.Duration), 0
+	pauses := make(chan time.Duration)
+	var longest atomic.Int32 // both servers' streams pause
 	g := merge(t, docs.do, fs.do, func(o *Options) {
 		o.Pause = func(_ context.Context, d time.Duration) {
 			pauses <- d
-			if longest += int(d / maxPause); d == maxPause && longest == 2 {
+			if n := longest.Add(int32(d / maxPause)); d == maxPause && n == 2 {
 				docs.refuse = status(405) // it says that it has no such stream any more
 			}
 		}
