@@ -64,7 +64,7 @@ func readCompose(t *testing.T) (c compose) {
 	if err := yaml.Unmarshal([]byte(read(t, "../compose.yaml")), &c); err != nil {
 		t.Fatal(err)
 	}
-	if len(c.Services) != 4 || len(c.Networks) != 3 {
+	if len(c.Services) != 4 || len(c.Networks) != 4 {
 		t.Fatalf("%d services, %d networks", len(c.Services), len(c.Networks))
 	}
 	return c
@@ -83,10 +83,16 @@ func TestNetworks(t *testing.T) {
 			if !c.Networks[n].Internal && name != "sidecar" {
 				t.Errorf("%s is in %s, which is not internal", name, n)
 			}
-			if n == "upstream" && name != "sidecar" && name != "docserver" {
-				t.Errorf("%s can reach the document server", name)
+			if slices.Contains(c.Services["docserver"].Networks, n) && !slices.Contains([]string{"docserver", "sidecar", "postgres"}, name) {
+				t.Errorf("%s can reach the document server through %s", name, n)
 			}
 		}
+	}
+	if got := c.Services["docserver"].Networks; !reflect.DeepEqual(got, []string{"upstream", "documents"}) {
+		t.Errorf("the document server is in %q", got)
+	}
+	if slices.Contains(c.Services["sidecar"].Networks, "documents") {
+		t.Error("the sidecar is in the network of the documents' database")
 	}
 	if got := c.Services["sidecar"].Ports; !reflect.DeepEqual(got, []string{"127.0.0.1:8811:8811"}) {
 		t.Errorf("ports %q", got)
@@ -101,7 +107,9 @@ func TestServices(t *testing.T) {
 			t.Errorf("%s may gain privileges", name)
 		}
 		if name == "postgres" { // its image begins as root and gives that up
-			if s.Image != "postgres:16-bookworm" || s.Healthcheck.Test == nil {
+			// While the image makes the roles, its server answers on its socket alone.
+			tcp := strings.Contains(strings.Join(s.Healthcheck.Test, " "), "pg_isready -h 127.0.0.1 ")
+			if s.Image != "postgres:16-bookworm" || !tcp {
 				t.Errorf("%+v", s)
 			}
 			continue
