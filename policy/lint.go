@@ -276,28 +276,66 @@ func (l *linter) group(r Row) {
 // tools looks at the tools of the configuration.
 func (l *linter) tools() {
 	for _, t := range l.in.Tools {
-		at := func(rule, key, cure, format string, args ...any) {
-			l.smells = append(l.smells, Smell{Rule: rule, File: "tools." + t.Name + key, Text: fmt.Sprintf(format, args...), Cure: cure})
-		}
 		if l.in.Granted != nil {
 			if missing := l.in.Scopes.Missing(l.in.Granted, t.Entry.Scopes); missing != nil {
-				at(SmellUngrantedScope, ".scopes", "correct it, or have a token granted it", "no token is granted %s", strings.Join(missing, ", "))
+				l.smells = append(l.smells, t.smell(SmellUngrantedScope, ".scopes", "correct it, or have a token granted it", "no token is granted %s", strings.Join(missing, ", ")))
 			}
 		}
-		server, name, _ := strings.Cut(t.Name, "/")
-		listed, asked := l.in.Listed[server]
-		if !asked {
-			continue
-		}
-		args, there := listed[name]
-		if !there {
-			at(SmellUnknownTool, "", "correct its name; the server lists "+strings.Join(slices.Sorted(maps.Keys(listed)), ", "), "%s lists no tool %s", server, name)
-			continue
-		}
-		for _, a := range t.Args {
-			if args != nil && !slices.Contains(args, a) {
-				at(SmellUnknownArgument, ".args."+a, "correct it; the tool takes "+strings.Join(args, ", "), "the tool takes no argument %s", a)
-			}
+		l.smells = append(l.smells, t.against(l.in.Listed)...)
+	}
+}
+
+// LintListed is the part of Lint that compares tools with what their servers list. It
+// needs Tools and Listed only.
+func LintListed(in LintInput) (smells []Smell) {
+	for _, t := range in.Tools {
+		smells = append(smells, t.against(in.Listed)...)
+	}
+	return smells
+}
+
+func (t LintTool) against(listed map[string]map[string][]string) (smells []Smell) {
+	server, name, _ := strings.Cut(t.Name, "/")
+	tools, asked := listed[server]
+	if !asked {
+		return nil
+	}
+	args, there := tools[name]
+	if !there {
+		return []Smell{t.smell(SmellUnknownTool, "", "correct its name; the server lists "+some(slices.Sorted(maps.Keys(tools))), "%s lists no tool %s", server, name)}
+	}
+	for _, a := range t.Args {
+		if args != nil && !slices.Contains(args, a) {
+			smells = append(smells, t.smell(SmellUnknownArgument, ".args."+a, "correct it; the tool takes "+some(args), "the tool takes no argument %s", a))
 		}
 	}
+	return smells
+}
+
+func (t LintTool) smell(rule, key, cure, format string, args ...any) Smell {
+	return Smell{Rule: rule, File: "tools." + t.Name + key, Text: fmt.Sprintf(format, args...), Cure: cure}
+}
+
+// Bounds of what is repeated of a server's names.
+const (
+	maxSome     = 20
+	maxSomeName = 128 // bytes
+)
+
+// some are names that a server chose, as many as a person reads.
+func some(names []string) string {
+	if len(names) == 0 {
+		return "none"
+	}
+	var b strings.Builder
+	for i, name := range names[:min(len(names), maxSome)] {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(strings.ToValidUTF8(name[:min(len(name), maxSomeName)], ""))
+	}
+	if more := len(names) - maxSome; more > 0 {
+		fmt.Fprintf(&b, " and %d more", more)
+	}
+	return b.String()
 }

@@ -1,9 +1,11 @@
 package policy
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 // Each smell has a policy that has it and nothing else, and one that only looks so.
@@ -93,5 +95,17 @@ func TestLint(t *testing.T) {
 		if want := strings.Fields(row.want); !slices.Equal(got, want) {
 			t.Errorf("%s: %q, want %q", row.name, got, want)
 		}
+	}
+}
+
+// Of what a server chose to list, a person is told as much as he reads.
+func TestLintRepeatsLittle(t *testing.T) {
+	many := map[string][]string{}
+	for i := range 30 {
+		many[fmt.Sprintf("t%02d%s", i, strings.Repeat("é", 4096))] = nil
+	}
+	got := LintListed(LintInput{Tools: []LintTool{{Name: "docs/x"}}, Listed: map[string]map[string][]string{"docs": many}})
+	if len(got) != 1 || len(got[0].Cure) > 20*130+80 || !strings.HasSuffix(got[0].Cure, " and 10 more") || !utf8.ValidString(got[0].Cure) {
+		t.Errorf("%+v", got)
 	}
 }

@@ -79,6 +79,13 @@ var policyMutants = []mutant{
 	lintMutant("denials of others outweigh", "denies && allows && l.always(subject, other.Fields[1]):", "denies && allows:"),
 	lintMutant("denials in part outweigh", "return inObject && (action", "return (inObject || true) && (action"),
 	lintMutant("groups are no objects", "	for member := range l.groups {", "	for member := range map[string]string{} {"),
+	lintMutant("all that a server lists", "names[:min(len(names), maxSome)]", "names"),
+	lintMutant("as long as a server likes", "name[:min(len(name), maxSomeName)]", "name"),
+	{name: "policy lint: servers whose list is there are asked", file: "proxy/cli/policylint.go", old: "if listed[server] != nil {", new: "if false {", pkgs: []string{"./proxy/cli"}, run: "PolicyLint"},
+	listedMutant("said with every list", "proxy/sidecar/policy.go", "; !said {", "; !said || said {"),
+	listedMutant("a client's list is not looked at", "proxy/pipeline/lists.go", "		o.p.tell(o.c, server, tools[server])\n", ""),
+	listedMutant("the sidecar's own list is not looked at", "proxy/pipeline/inventory.go", "			p.tell(c, p.serverOf(c), tools)\n", ""),
+	listedMutant("schemas of several parts are read in part", "proxy/pipeline/inventory.go", "if info.plain && info.own != nil {", "if info.own != nil {"),
 	{name: "policy lint: strict is not", file: "proxy/cli/policylint.go", old: "if f.strict && len(found) > 0 {", new: "if false {", pkgs: []string{"./proxy/cli"}, run: "PolicyLint"},
 	{name: "policy: test servers outlive who is killed", file: "scenarios/pgserver/account_linux.go", old: "= syscall.SIGQUIT", new: "= 0 * syscall.SIGQUIT", pkgs: []string{"./scenarios/pgtest"}, run: "Killed"},
 	ownerMutant("everything is one's own", "return kind == '\"' && c.Msg.Text(at) == c.Principal.Subject, nil", "return true, nil"),
@@ -115,4 +122,8 @@ func liveMutant(name, was, now string) mutant {
 
 func followMutant(name, file, was, now string) mutant {
 	return mutant{name: "policy: " + name, file: file, old: was, new: now, pkgs: []string{"./proxy/sidecar"}, run: "Policy|ArgumentRules"}
+}
+
+func listedMutant(name, file, was, now string) mutant {
+	return mutant{name: "what servers list: " + name, file: file, old: was, new: now, pkgs: []string{"./proxy/sidecar"}, run: "UnlistedIsLogged"}
 }

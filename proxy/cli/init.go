@@ -78,7 +78,7 @@ func initialize(ctx context.Context, f initFlags, io Streams) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, initTime)
 	defer cancel()
-	tools, err := sidecar.ListTools(ctx, cfg, io.Err)
+	tools, err := sidecar.ListTools(ctx, cfg, f.name, io.Err)
 	if err != nil {
 		return exit(listCode(err), fmt.Errorf("asking %s for its tools: %s", f.name, visible(err.Error())))
 	}

@@ -19,6 +19,7 @@ import (
 type lintFlags struct {
 	file         string
 	tools        []string
+	live         bool
 	strict, json bool
 }
 
@@ -30,12 +31,15 @@ func policyLintCommand(io Streams) *cobra.Command {
 		Long: `lint reads the policy that FILE names against what it is for: rows about roles that
 nobody has, about resources, actions and servers that no tool has, rows that a denying
 one always outweighs or that another row says already, roles and groups that no row is
-about, and scopes that a tool needs and no token is granted. With --tools also tools and
-arguments of FILE that the server does not have. serve counts the first part at its
-start, and says it in its log when the policy changes.
+about, and scopes that a tool needs and no token is granted. With --live or --tools also tools
+and arguments of FILE that the server does not have: --live asks each server, with the
+sidecar's own credential, and starts those that are commands; --tools reads its answer
+from a file. serve counts the first part at its start and says it in its log when the
+policy changes; the other it says there as soon as a server has listed its tools.
 
 None of this makes a policy invalid. Exit code 0; with --strict 5 if there is anything.`,
 		Example: `  mcp-sidecar policy lint -c sidecar.yaml --strict
+  mcp-sidecar policy lint -c sidecar.yaml --live
   mcp-sidecar policy lint -c sidecar.yaml --tools docs=tools.json --json`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return policyLint(c.Context(), f, io) },
@@ -43,6 +47,7 @@ None of this makes a policy invalid. Exit code 0; with --strict 5 if there is an
 	configFlag(c, &f.file)
 	jsonFlag(c, &f.json)
 	c.Flags().StringArrayVar(&f.tools, "tools", nil, "`SERVER=FILE` with the answer of the server's tools/list; repeat it for several; SERVER= may be left out where there is one")
+	c.Flags().BoolVar(&f.live, "live", false, "ask the servers that --tools does not name for their tools")
 	c.Flags().BoolVar(&f.strict, "strict", false, "exit with 5 if there is anything")
 	return c
 }
@@ -63,6 +68,11 @@ func policyLint(ctx context.Context, f lintFlags, io Streams) error {
 	listed, err := listedTools(cfg, f.tools, io)
 	if err != nil {
 		return err
+	}
+	if f.live {
+		if err := askTools(ctx, cfg, listed, io); err != nil {
+			return err
+		}
 	}
 	var rows policy.Rows
 	if cfg.Policy != nil {
@@ -130,6 +140,25 @@ func listedTools(cfg *config.Config, named []string, io Streams) (map[string]map
 		}
 	}
 	return all, nil
+}
+
+// askTools adds what the servers list that listed does not have yet.
+func askTools(ctx context.Context, cfg *config.Config, listed map[string]map[string][]string, io Streams) error {
+	for _, server := range slices.Sorted(maps.Keys(cfg.Upstreams)) {
+		if listed[server] != nil {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(ctx, initTime)
+		list, err := sidecar.ListTools(ctx, cfg, server, io.Err)
+		cancel()
+		if err == nil {
+			listed[server], err = argumentsOf(list)
+		}
+		if err != nil {
+			return exit(listCode(err), fmt.Errorf("asking %s for its tools: %s; --tools %s=FILE takes them from a file", server, visible(err.Error()), server))
+		}
+	}
+	return nil
 }
 
 // argumentsOf are the arguments of each tool, nil where its schema names none.

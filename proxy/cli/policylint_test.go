@@ -63,3 +63,41 @@ tools.docs/read.scopes: no token is granted documents:read (ungranted-scope)
 		t.Errorf("%+v", got)
 	}
 }
+
+// TestPolicyLintLive: the servers are asked, each but those whose list is in a file.
+func TestPolicyLintLive(t *testing.T) {
+	const own = `[{"name":"read","inputSchema":{"type":"object","properties":{"file\u001b[2J":{}}}},{"name":"list"}]`
+	for _, modern := range []bool{false, true} {
+		docs, mail := &listing{pages: []string{own, `[{"name":"last"}]`}, modern: modern, token: "service"}, &listing{pages: []string{`[]`}}
+		dir := files(t, map[string]string{
+			"sidecar.yaml": `version: 1
+auth: { audience: [docs], static_tokens_file: tokens.yaml }
+upstreams: { docs: { url: ` + docs.serve(t) + `, credential: { kind: header, file: service.token } }, mail: { url: ` + mail.serve(t) + ` } }
+policy: { file: policy.csv }
+tools:
+  docs/read: { resource: document, action: read, args: { path: { prefix: [/a/] } } }
+  docs/last: { resource: document, action: read }
+  mail/send: { resource: document, action: read }
+`, "tokens.yaml": "tokens: []\n", "policy.csv": "p, user:x, document, read\n", "service.token": "service",
+			"tools.json": `{"tools":[{"name":"send"}]}`,
+		})
+		config := filepath.Join(dir, "sidecar.yaml")
+		argument := `tools.docs/read.args.path: the tool takes no argument path (unknown-argument)
+  correct it; the tool takes file\u001b[2J
+`
+		tool := `tools.mail/send: mail lists no tool send (unknown-tool)
+  correct its name; the server lists none
+`
+		if got := run(t, "policy", "lint", "-c", config, "--live", "--strict"); got.code != ExitUnmet || got.out != argument+tool+"2 finding(s)\n" {
+			t.Errorf("%+v", got)
+		}
+		mail.asked = nil
+		if got := run(t, "policy", "lint", "-c", config, "--live", "--tools", "mail="+filepath.Join(dir, "tools.json")); got.code != ExitOK || got.out != argument+"1 finding(s)\n" || mail.asked != nil {
+			t.Errorf("%+v, %v", got, mail.asked)
+		}
+		docs.token = "another"
+		if got := run(t, "policy", "lint", "-c", config, "--live"); got.code != ExitDown || got.out != "" || !strings.Contains(got.stderr, "asking docs for its tools") || !strings.Contains(got.stderr, "--tools docs=FILE") {
+			t.Errorf("%+v", got)
+		}
+	}
+}

@@ -3,7 +3,9 @@ package pipeline
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -70,6 +72,7 @@ type inventory struct {
 	failedIn string        // the upstream session of that listing
 	pending  chan struct{} // closed when the listing in flight ends
 	epoch    int           // counts what made listings stale
+	told     int           // the epoch whose first listing Options.Listed was told, plus one
 	warned   map[string]bool
 }
 
@@ -232,6 +235,33 @@ func (v *inventory) keep(tools map[string]toolInfo, session string) {
 // maxKept bounds the definitions of tools that only other sessions list.
 const maxKept = 4096
 
+// tell passes what a server lists on, once in an epoch. c is the call that it was
+// listed for.
+func (p *Pipeline) tell(c *Call, server string, tools map[string]toolInfo) {
+	if p.opts.Listed == nil || p.opts.Delegated[server] || !p.inventories.at(server).untold() {
+		return
+	}
+	args := make(map[string][]string, len(tools))
+	for target, info := range tools {
+		_, name := p.split(c, target)
+		args[name] = nil
+		if info.plain && info.own != nil {
+			args[name] = slices.Sorted(maps.Keys(info.own))
+		}
+	}
+	p.opts.Listed(server, args)
+}
+
+// untold says whether nobody was told of a listing in this epoch, for the one who
+// will.
+func (v *inventory) untold() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	first := v.told <= v.epoch
+	v.told = v.epoch + 1
+	return first
+}
+
 // warnOnce runs warn the first time it is called for a tool.
 func (v *inventory) warnOnce(tool string, warn func()) {
 	tool = strings.Clone(tool)
@@ -286,6 +316,7 @@ func (p *Pipeline) fetchTools(ctx context.Context, c *Call) (map[string]toolInfo
 		}
 		next := m.Value(m.At(m.Result, "nextCursor"))
 		if m.Text(m.At(m.Result, "nextCursor")) == "" || string(next) == string(cursor) {
+			p.tell(c, p.serverOf(c), tools)
 			return tools, nil
 		}
 		cursor = next

@@ -110,6 +110,7 @@ func (o *output) learn(list int) {
 	}
 	for server := range tools {
 		o.p.inventoryOf(o.c, server).set(tools[server], o.c.upstreamSession())
+		o.p.tell(o.c, server, tools[server])
 	}
 }
 

@@ -97,6 +97,11 @@ type Options struct {
 	// Token is the argument of a tool call that may carry the caller's token. Without
 	// a name there is none.
 	Token Property
+	// Listed is told, after the start and again after the server said that its tools
+	// changed, which arguments each tool takes that the server lists, by the names it
+	// has there; nil where the schema does not say. It is not told of servers that offer
+	// each caller something of his own. Nil means that nobody wants to know.
+	Listed func(server string, tools map[string][]string)
 	// Arguments carry the sidecar's own credential in tool calls, by server. Nil
 	// means that none does.
 	Arguments map[string]Argument

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"os"
 	"slices"
+	"sync"
 
 	"mcp-sidecar/guards"
 	"mcp-sidecar/guards/argument"
@@ -27,7 +28,8 @@ import (
 // parts are what the summary wants to know beside the configuration.
 type parts struct {
 	policy    *policy.Live
-	smells    int // of the first policy
+	smells    int      // of the first policy
+	unlisted  sync.Map // places of the configuration that were said to be about nothing
 	catalog   *policy.Catalog
 	auditFile string
 	modes     map[string]guards.Mode

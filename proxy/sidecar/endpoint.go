@@ -130,6 +130,7 @@ func (s *Sidecar) pipelineOptions(e *endpoint, sh shared) pipeline.Options {
 		Token:         s.tokenArgument(),
 		Note:          injection.Note,
 		Compile:       compileSchema,
+		Listed:        s.lintListed,
 		Arguments:     s.arguments(),
 		Delegated:     s.delegated(e),
 		Own:           s.ownFor(e),

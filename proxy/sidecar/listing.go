@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"maps"
 	"slices"
 	"time"
 
@@ -17,17 +16,16 @@ import (
 	"mcp-sidecar/proxy/wire"
 )
 
-// ListTools asks the only server of cfg, which must be valid, for its tools, the way
-// the sidecar would reach it and with its own credential. It returns the definitions as
+// ListTools asks a server of cfg, which must be valid, for its tools, the way the
+// sidecar would reach it and with its own credential. It returns the definitions as
 // the server wrote them. stderr receives what a server that is started says.
-func ListTools(ctx context.Context, cfg *config.Config, stderr io.Writer) (tools []json.RawMessage, err error) {
+func ListTools(ctx context.Context, cfg *config.Config, name string, stderr io.Writer) (tools []json.RawMessage, err error) {
 	s := &Sidecar{cfg: cfg, opts: Options{Now: time.Now, Stderr: stderr}, log: slog.New(slog.NewJSONHandler(stderr, nil))}
 	s.life, s.end = context.WithCancel(ctx)
 	defer s.end()
 	if err := s.learnSecrets(); err != nil {
 		return nil, err
 	}
-	name := slices.Sorted(maps.Keys(cfg.Upstreams))[0]
 	server, err := s.buildBackend(name, cfg.Upstreams[name])
 	if err != nil {
 		return nil, err

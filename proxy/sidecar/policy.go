@@ -76,6 +76,19 @@ func (s *Sidecar) lintPolicy(rows policy.Rows) {
 	}
 }
 
+// lintListed says in the log which tools and arguments the configuration has that a
+// server does not, once the server was asked: each once, as a server may list the same
+// again and again.
+func (s *Sidecar) lintListed(server string, listed map[string][]string) {
+	in := LintInput(s.cfg, policy.Rows{})
+	in.Listed = map[string]map[string][]string{server: listed}
+	for _, smell := range policy.LintListed(in) {
+		if _, said := s.parts.unlisted.LoadOrStore(smell.Place(), true); !said {
+			s.log.Warn("the configuration is about what the server does not list", "at", smell.Place(), "rule", smell.Rule, "why", smell.Text, "cure", smell.Cure)
+		}
+	}
+}
+
 // LintInput is what rows are read against under a configuration.
 func LintInput(cfg *config.Config, rows policy.Rows) policy.LintInput {
 	in := policy.LintInput{Rows: rows, Servers: slices.Sorted(maps.Keys(cfg.Upstreams))}

@@ -279,3 +279,44 @@ func TestPolicyChangesWithoutRecord(t *testing.T) {
 	}
 	r.eventually(func() bool { return r.revision() != was })
 }
+
+// What the configuration has and the server does not is in the log as soon as the server
+// has listed its tools, whoever asked, and each thing once.
+func TestUnlistedIsLogged(t *testing.T) {
+	t.Parallel()
+	const (
+		tools = "\n  docs/update_document: { resource: document, action: update, args: { idd: { min: 1 }, id: { min: 1 } } }\n" +
+			"  docs/delete_documents: { resource: document, action: delete }\n"
+		listing  = `[{"name":"update_document","inputSchema":{"type":"object","properties":{"id":{"type":"integer"}}}}]`
+		argument = `"at":"tools.docs/update_document.args.idd"`
+		tool     = `"at":"tools.docs/delete_documents"`
+	)
+	changed := events("data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/tools/list_changed\"}\n\ndata: " + response("$ID", doneResult) + "\n\n")
+	for _, row := range []struct {
+		name      string
+		inventory string
+		upstream  http.HandlerFunc
+		ask       func(r *rig, id string) ask
+		tool, arg int
+	}{
+		{"with a call", listing, text("done"), func(r *rig, id string) ask { return r.update(modern, id) }, 1, 1},
+		{"with a client's own list", "", toolsResult("", listing), func(r *rig, id string) ask { return request(modern, r.token("alice"), id, "tools/list", "") }, 1, 1},
+		{"again after a change", listing, changed, func(r *rig, id string) ask { return r.update(modern, id) }, 1, 1},
+		{"a tool that takes any", `[{"name":"update_document","inputSchema":{"type":"object"}},{"name":"delete_documents"}]`, text("done"), func(r *rig, id string) ask { return r.update(modern, id) }, 0, 0},
+		{"a schema of several parts", `[{"name":"update_document","inputSchema":{"allOf":[{"properties":{"idd":{}}}],"properties":{"id":{}}}},{"name":"delete_documents"}]`, text("done"), func(r *rig, id string) ask { return r.update(modern, id) }, 0, 0},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			r := start(t, setup{inventory: row.inventory, upstream: row.upstream, tools: tools})
+			if log := r.stderr.String(); strings.Contains(log, "does not list") {
+				t.Errorf("before the server was asked: %s", log)
+			}
+			for _, id := range []string{"1", "2", "3"} {
+				r.do(row.ask(r, id))
+			}
+			log := r.stderr.String()
+			if strings.Count(log, tool) != row.tool || strings.Count(log, argument) != row.arg || strings.Count(log, "does not list") != row.tool+row.arg {
+				t.Errorf("%s", log)
+			}
+		})
+	}
+}
