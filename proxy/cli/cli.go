@@ -103,6 +103,6 @@ found, otherwise wrap returns the server's own.`,
 	root.SetIn(io.In)
 	root.SetOut(io.Out)
 	root.SetErr(io.Err)
-	root.AddCommand(serveCommand(io), wrapCommand(io), validateCommand(io), schemaCommand(io), versionCommand(io), healthcheckCommand(io), tokenCommand(io), initCommand(io), policyCommand(io), checkCommand(io), explainCommand(io))
+	root.AddCommand(serveCommand(io), wrapCommand(io), validateCommand(io), schemaCommand(io), versionCommand(io), healthcheckCommand(io), tokenCommand(io), initCommand(io), policyCommand(io), checkCommand(io), explainCommand(io), scanCommand(io))
 	return root
 }
