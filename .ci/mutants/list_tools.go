@@ -51,6 +51,6 @@ var toolMutants = []mutant{
 	{name: "init: files are overwritten", file: "proxy/cli/init.go", old: "err == nil && !f.force {\n			return exit", new: "err == nil && false {\n			return exit", pkgs: cliTests, run: "Init"},
 	{name: "init: links are followed", file: "proxy/cli/init.go", old: "		target = file + \".new\"\n		_ = os.Remove(target)\n", new: "		out, err := os.OpenFile(file, os.O_WRONLY|os.O_TRUNC, 0o600)\n		if err == nil {\n			_, err = out.WriteString(text)\n			return errors.Join(err, out.Close())\n		}\n", pkgs: cliTests, run: "Init"},
 	{name: "init: names of servers are YAML", file: "proxy/cli/init.go", old: "	if !nameable(f.name) || strings.ContainsAny(f.name, \"/:@.\") {", new: "	if strings.ContainsAny(f.name, \"/\") {", pkgs: cliTests, run: "Init"},
-	{name: "init: a server lists without end", file: "proxy/sidecar/listing.go", old: "if len(tools) == l.limits.Tools || ", new: "if ", pkgs: cliTests, run: "Init"},
+	{name: "init: a server lists without end", file: "proxy/sidecar/listing.go", old: "if len(all) == l.limits.Tools || ", new: "if ", pkgs: cliTests, run: "Init"},
 	{name: "audit: objects are not redacted", file: "proxy/audit/audit.go", old: "&e.Object, &e.Action, ", new: "", pkgs: []string{"./proxy/audit"}},
 }

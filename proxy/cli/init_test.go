@@ -23,7 +23,9 @@ type listing struct {
 	modern  bool // of the revision without sessions
 	token   string
 	version string
-	asked   []string // methods, in order
+	about   string            // members of its answer to initialize or server/discover
+	offers  map[string]string // members of its answers to other lists; without one it has none
+	asked   []string          // methods, in order
 	ended   bool
 }
 
@@ -49,7 +51,14 @@ func (l *listing) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_, _ = fmt.Fprintf(w, `{"jsonrpc":"2.0","id":%s,"error":{"code":-32601,"message":"no"}}`, m.ID)
 	case m.Method == "initialize":
 		w.Header().Set("Mcp-Session-Id", "s1")
-		_, _ = fmt.Fprintf(w, `{"jsonrpc":"2.0","id":%s,"result":{"protocolVersion":%q,"capabilities":{},"serverInfo":{"name":"x","version":"1"}}}`, m.ID, l.version)
+		_, _ = fmt.Fprintf(w, `{"jsonrpc":"2.0","id":%s,"result":{"protocolVersion":%q,"capabilities":{},"serverInfo":{"name":"x","version":"1"}%s}}`, m.ID, l.version, l.about)
+	case m.Method == "server/discover" && l.modern:
+		_, _ = fmt.Fprintf(w, `{"jsonrpc":"2.0","id":%s,"result":{"supportedVersions":["2026-07-28"],"capabilities":{}%s}}`, m.ID, l.about)
+	case l.offers[m.Method] != "":
+		_, _ = fmt.Fprintf(w, `{"jsonrpc":"2.0","id":%s,"result":{%s}}`, m.ID, l.offers[m.Method])
+	case strings.HasSuffix(m.Method, "/list") && m.Method != "tools/list":
+		w.WriteHeader(http.StatusNotFound)
+		_, _ = fmt.Fprintf(w, `{"jsonrpc":"2.0","id":%s,"error":{"code":-32601,"message":"no"}}`, m.ID)
 	case m.Method == "notifications/initialized":
 		w.WriteHeader(http.StatusAccepted)
 	case m.Method == "tools/list" && l.modern == (r.Header.Get("Mcp-Method") == "tools/list"):

@@ -20,10 +20,11 @@ import (
 const maxScanLine = 16 << 20
 
 func scanCommand(io Streams) *cobra.Command {
+	var f scanFlags
 	c := &cobra.Command{
-		Use:   "scan",
-		Short: "Ask the guards about texts, one a line",
-		Long: `scan reads lines of JSON from standard input,
+		Use:   "scan [--upstream URL | -c FILE | -- COMMAND ARGS…]",
+		Short: "Ask the guards about texts, one a line, or about what a server offers",
+		Long: `Without a server, scan reads lines of JSON from standard input,
 
   {"id":"1","kind":"secret","text":"…"}
 
@@ -35,18 +36,41 @@ kind is prompt_injection, secret, ssrf or command; other members are ignored. st
 end are bytes of the text; of an encoded secret they are those of its encoded form. The
 score goes from 0 to 1, and is one of the two where a rule decides. redacted is the text
 without credentials, whatever was asked. No name is resolved and nothing is sent.
-
 A line that cannot be read, that is longer than 16 MiB, or that has no id is answered
 with {"error":"…","line":N}, and the rest is read. Blank lines are skipped.
 
-Exit codes: 0 every line was read, whatever was found · 1 standard input or output broke ·
-2 usage · 5 a line could not be read.`,
-		Example: `  echo '{"id":"1","kind":"ssrf","text":"https://[::ffff:127.0.0.1]/"}' | mcp-sidecar scan`,
-		Args:    cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			return untilEnd(c.Context(), func() error { return scanLines(io) })
+With a server (--upstream, a command, or all servers of FILE), scan asks it for its tools,
+prompts, resources and instructions, calls nothing, and reports texts that try to steer a
+model, credentials in them, names that look alike or that another server has too, and
+arguments that take any command, URL, path or credential. With FILE it is silent about
+arguments that FILE bounds.
+
+Exit codes: 0 every line was read, whatever was found; nothing to report about a server ·
+1 standard input or output broke · 2 usage · 3 configuration invalid · 4 a server could
+not be asked · 5 a line could not be read; something to report about a server.`,
+		Example: `  echo '{"id":"1","kind":"ssrf","text":"https://[::ffff:127.0.0.1]/"}' | mcp-sidecar scan
+  mcp-sidecar scan --upstream http://127.0.0.1:3001/mcp
+  mcp-sidecar scan --sarif -- npx -y @modelcontextprotocol/server-filesystem /srv/docs`,
+		Args: cobra.ArbitraryArgs,
+		RunE: func(c *cobra.Command, args []string) error {
+			f.command = args
+			if err := f.check(c.ArgsLenAtDash()); err != nil {
+				return err
+			}
+			if !f.server() {
+				return untilEnd(c.Context(), func() error { return scanLines(io) })
+			}
+			return scanServers(c.Context(), f, io)
 		},
 	}
+	jsonFlag(c, &f.json)
+	flags := c.Flags()
+	flags.StringVar(&f.upstream, "upstream", "", "`URL` of an MCP server")
+	flags.StringVar(&f.credential, "credential-file", "", "`FILE` with the token that the server at URL wants (Authorization: Bearer)")
+	flags.StringVar(&f.name, "name", "server", "what reports call the server: `NAME`")
+	flags.StringVarP(&f.file, "config", "c", "", "configuration `FILE`: all its servers, compared with each other")
+	flags.BoolVar(&f.sarif, "sarif", false, "print SARIF 2.1.0, for code scanning")
+	flags.StringVar(&f.severity, "severity", string(scan.Note), "report what is at least this bad: error, warning or note")
 	return c
 }
 
