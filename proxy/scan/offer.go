@@ -71,7 +71,7 @@ const (
 	RuleShadow       = "shadowed-tool"
 	RuleCrossTalk    = "cross-reference"
 	RuleCommand      = "free-command"
-	RuleCredential   = "credential-argument"
+	RuleCredential   = "credential-argument" //nolint:gosec // the name of a rule
 	RuleConversation = "conversation-argument"
 	RuleReference    = "external-reference"
 	RuleSchema       = "no-input-schema"
