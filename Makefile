@@ -14,7 +14,7 @@ RACE     := $(if $(and $(CC_FOUND),$(filter 1,$(CGO))),-race,)
 FUZZTIME ?= 10s
 
 .DEFAULT_GOAL := help
-.PHONY: help build scenarios scenarios-postgres test check format vet lint bench bench-guards fuzz mutants conformance up down clean
+.PHONY: help build scenarios scenarios-postgres test check format vet lint bench bench-guards train-injection fuzz mutants conformance up down clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ bench: build ## measure what the sidecar costs (BENCHARGS=--quick: less exactly,
 
 bench-guards: ## measure what the guards find, on labelled texts in CORPORA_DIR (BENCHARGS=-help: the rest)
 	$(GO) run ./bench/guards $(BENCHARGS)
+
+train-injection: ## make the injection guard's model anew, from labelled texts in CORPORA_DIR and the project's templates
+	$(GO) run ./guards/injection/train
 
 fuzz: ## run every fuzz target for FUZZTIME (default 10s)
 	@set -e; for pkg in $$($(GO) list ./...); do \

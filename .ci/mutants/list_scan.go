@@ -15,6 +15,18 @@ var scanMutants = []mutant{
 	scanMutant("servers", "no bound of depth", "proxy/scan/offer.go", "if depth == maxDepth {", "if false {", "./proxy/scan"),
 	scanMutant("servers", "names that look alike", "proxy/scan/offer.go", "case text.IsVariant(name, other):", "case false:", "./proxy/scan"),
 	scanMutant("servers", "parts of words", "proxy/scan/offer.go", "(at == 0 || !part(s[at-1])) && ", "", "./proxy/scan"),
+	modelMutant("the model is not asked", "guards/injection/injection.go", "	if score < least {", "	if score < 2*least {"),
+	modelMutant("names are read", "guards/injection/injection.go", "found != nil || t.Kind == guards.Metadata {", "found != nil {"),
+	modelMutant("the model speaks beside a signature", "guards/injection/injection.go", "found != nil || t.Kind == guards.Metadata {", "t.Kind == guards.Metadata {"),
+	modelMutant("said again, worse", "guards/injection/features.go", "seen.three == three && ", "seen.three != three && "),
+	modelMutant("windows do not slide", "guards/injection/model.go", "sum, count = sum+at-sums[slot], count+t.n-counts[slot]", "sum, count = sum+at, count+t.n"),
+	modelMutant("only the last window", "guards/injection/model.go", "; v > best {", "; v > -1e9 {"),
+	modelMutant("any file", "guards/injection/model.go", "len(b) != head+Buckets || ", "len(b) < head+Buckets || "),
+	{name: "injection model: clean parts of an attack", file: "guards/injection/train/learn.go", old: "if e.attack && !slices.Contains(hit[from:to], true) {", new: "if false {", pkgs: []string{"./guards/injection/train"}, run: "."},
+}
+
+func modelMutant(name, file, was, now string) mutant {
+	return mutant{name: "injection model: " + name, file: file, old: was, new: now, pkgs: []string{"./guards/injection"}, run: "Model|Score|Suspected|Repetition|Tokens"}
 }
 
 func scanMutant(area, name, file, was, now, pkg string) mutant {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"mcp-sidecar/bench/corpus"
 	"mcp-sidecar/proxy/scan"
 )
 
@@ -52,12 +53,12 @@ func section(b *strings.Builder, kind string, r *result, names []string, all map
 const maxFamilies = 40
 
 // families counts misses.
-func families(items []item) (list []string) {
+func families(items []corpus.Item) (list []string) {
 	count := map[string]int{}
 	for _, i := range items {
-		name := i.source
-		if i.family != "" {
-			name += " " + strings.Join(strings.Fields(strings.NewReplacer("|", " ", "`", "'", "<", "(", ">", ")").Replace(i.family)), " ")
+		name := i.Source
+		if i.Family != "" {
+			name += " " + strings.Join(strings.Fields(strings.NewReplacer("|", " ", "`", "'", "<", "(", ">", ")").Replace(i.Family)), " ")
 		}
 		count[name]++
 	}

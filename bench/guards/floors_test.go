@@ -4,6 +4,7 @@ import (
 	"os"
 	"testing"
 
+	"mcp-sidecar/bench/corpus"
 	"mcp-sidecar/proxy/scan"
 )
 
@@ -16,8 +17,9 @@ type floor struct {
 }
 
 var floors = []floor{
-	{scan.Injection, "recall", func(r *result) float64 { return r.All.recall() }, 51, 100},
-	{scan.Injection, "mean recall of the sources", (*result).mean, 54, 100},
+	{scan.Injection, "recall", func(r *result) float64 { return r.All.recall() }, 91.5, 100},
+	{scan.Injection, "mean recall of the sources", (*result).mean, 90, 100},
+	{scan.Injection, "AUC", func(r *result) float64 { return 100 * r.All.AUC }, 98, 100},
 	{scan.Injection, "wrong", func(r *result) float64 { return r.All.wrong() }, 0, 0.05},
 	{scan.Injection, "wrong about texts with trigger words", source("notinject", figures.wrong), 0, 0},
 	{scan.Injection, "wrong about real tool descriptions", source("mcp-registry-tools", figures.wrong), 0, 1.6},
@@ -48,7 +50,7 @@ func TestFloors(t *testing.T) {
 	dir := corporaDir(t)
 	results := map[string]*result{}
 	for _, kind := range scan.Kinds() {
-		items, err := corpus(dir, kind)
+		items, err := corpus.Read(dir, kind)
 		if err != nil {
 			t.Fatal(err)
 		}

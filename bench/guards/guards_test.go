@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"mcp-sidecar/bench/corpus"
 	"mcp-sidecar/guards"
 	"mcp-sidecar/proxy/scan"
 )
@@ -41,12 +42,12 @@ func TestAUC(t *testing.T) {
 
 // Every figure from items that are few enough to count by hand.
 func TestMeasure(t *testing.T) {
-	items := []item{
-		{source: "a", attack: true, text: "key=SECRET end", secrets: []string{"SECRET"}},
-		{source: "a", attack: true, text: "SECRET2", secrets: []string{"SECRET2"}},
-		{source: "b", attack: true, text: "no list", needsDNS: true},
-		{source: "b", text: "harmless"},
-		{source: "b", text: "harmful"},
+	items := []corpus.Item{
+		{Source: "a", Attack: true, Text: "key=SECRET end", Secrets: []string{"SECRET"}},
+		{Source: "a", Attack: true, Text: "SECRET2", Secrets: []string{"SECRET2"}},
+		{Source: "b", Attack: true, Text: "no list", NeedsDNS: true},
+		{Source: "b", Text: "harmless"},
+		{Source: "b", Text: "harmful"},
 	}
 	r := measure(scan.Secret, items, func(text string) scan.Verdict {
 		v := scan.Verdict{Redacted: text}
@@ -67,7 +68,7 @@ func TestMeasure(t *testing.T) {
 			t.Errorf("%s: %v, want %v", name, got[0], got[1])
 		}
 	}
-	if len(r.Missed) != 1 || r.Missed[0].text != "SECRET2" || len(r.Wrong) != 1 || r.Wrong[0].text != "harmful" {
+	if len(r.Missed) != 1 || r.Missed[0].Text != "SECRET2" || len(r.Wrong) != 1 || r.Wrong[0].Text != "harmful" {
 		t.Errorf("%+v", r)
 	}
 }
@@ -86,11 +87,11 @@ func TestCorpus(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, "ssrf.jsonl"), []byte(row.lines), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		items, err := corpus(dir, scan.SSRF)
+		items, err := corpus.Read(dir, scan.SSRF)
 		switch {
 		case row.want != "" && (err == nil || !strings.Contains(err.Error(), row.want)):
 			t.Errorf("%s: %v", row.name, err)
-		case row.want == "" && (err != nil || len(items) != 2 || items[0].text != "hidden" || items[0].secrets[0] != "hidden" || !items[0].attack || items[1].attack):
+		case row.want == "" && (err != nil || len(items) != 2 || items[0].Text != "hidden" || items[0].Secrets[0] != "hidden" || !items[0].Attack || items[1].Attack):
 			t.Errorf("%s: %v, %+v", row.name, err, items)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"mcp-sidecar/bench/corpus"
 	"mcp-sidecar/proxy/scan"
 )
 
@@ -45,7 +46,7 @@ func run(args []string, out io.Writer) error {
 	}
 	var doc strings.Builder
 	for _, kind := range kinds {
-		items, err := corpus(o.dir, kind)
+		items, err := corpus.Read(o.dir, kind)
 		if err != nil {
 			return err
 		}
@@ -63,7 +64,7 @@ func run(args []string, out io.Writer) error {
 }
 
 // compare shows the same items to others.
-func compare(kind string, items []item, ours *result) (names []string, all map[string]*result) {
+func compare(kind string, items []corpus.Item, ours *result) (names []string, all map[string]*result) {
 	all = map[string]*result{"mcp-sidecar": ours}
 	others := peers(kind)
 	names = append([]string{"mcp-sidecar"}, slices.Sorted(maps.Keys(others))...)
@@ -73,8 +74,21 @@ func compare(kind string, items []item, ours *result) (names []string, all map[s
 	return names, all
 }
 
-func list(b *strings.Builder, what string, items []item, n int) {
+func list(b *strings.Builder, what string, items []corpus.Item, n int) {
 	for _, i := range items[:min(n, len(items))] {
-		fmt.Fprintf(b, "%s: %s %s %s %.200q\n", what, i.id, i.source, i.family, i.text)
+		fmt.Fprintf(b, "%s: %s %s %s %.200q\n", what, i.ID, i.Source, i.Family, i.Text)
+	}
+}
+
+// detector says of a text what scan says.
+type detector func(text string) scan.Verdict
+
+func sidecar(kind string) detector {
+	return func(text string) scan.Verdict {
+		v, err := scan.Judge(kind, text)
+		if err != nil {
+			panic(err) // the kinds are those of the same package
+		}
+		return v
 	}
 }

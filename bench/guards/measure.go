@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"mcp-sidecar/bench/corpus"
 	"mcp-sidecar/proxy/scan"
 )
 
@@ -53,8 +54,8 @@ func share(part, whole int) float64 {
 type result struct {
 	All     figures
 	Sources map[string]*figures
-	Missed  []item // attacks that were not caught
-	Wrong   []item // benign items that were flagged
+	Missed  []corpus.Item // attacks that were not caught
+	Wrong   []corpus.Item // benign items that were flagged
 }
 
 // mean is the mean over the sources that have attacks of their recall.
@@ -71,35 +72,35 @@ func (r *result) mean() float64 {
 func (r *result) sources() []string { return slices.Sorted(maps.Keys(r.Sources)) }
 
 // measure shows every item to d. Those that need a resolver are left out: nobody is asked.
-func measure(kind string, items []item, d detector) *result {
+func measure(kind string, items []corpus.Item, d detector) *result {
 	r := &result{Sources: map[string]*figures{}}
 	var scores []scored
-	d(items[0].text) // what is prepared once is not the items' time
+	d(items[0].Text) // what is prepared once is not the items' time
 	for _, i := range items {
-		if i.needsDNS {
+		if i.NeedsDNS {
 			continue
 		}
-		f := r.Sources[i.source]
+		f := r.Sources[i.Source]
 		if f == nil {
 			f = &figures{}
-			r.Sources[i.source] = f
+			r.Sources[i.Source] = f
 		}
 		began := time.Now()
-		v := d(i.text)
+		v := d(i.Text)
 		took := time.Since(began)
 		for _, f := range []*figures{f, &r.All} {
 			f.Took += took
-			f.Bytes += len(i.text)
+			f.Bytes += len(i.Text)
 			f.count(i, v.Flagged)
 			if kind == scan.Secret {
 				f.redaction(i, v)
 			}
 		}
-		scores = append(scores, scored{v.Score, i.attack})
+		scores = append(scores, scored{v.Score, i.Attack})
 		switch {
-		case i.attack && !v.Flagged:
+		case i.Attack && !v.Flagged:
 			r.Missed = append(r.Missed, i)
-		case !i.attack && v.Flagged:
+		case !i.Attack && v.Flagged:
 			r.Wrong = append(r.Wrong, i)
 		}
 	}
@@ -107,8 +108,8 @@ func measure(kind string, items []item, d detector) *result {
 	return r
 }
 
-func (f *figures) count(i item, flagged bool) {
-	if i.attack {
+func (f *figures) count(i corpus.Item, flagged bool) {
+	if i.Attack {
 		f.Attacks++
 		if flagged {
 			f.Caught++
@@ -123,18 +124,18 @@ func (f *figures) count(i item, flagged bool) {
 
 // redaction counts what a redacted text still holds of the secrets, and what it lost beside
 // them. Of an attack whose exact secrets nobody wrote down there is nothing to count.
-func (f *figures) redaction(i item, v scan.Verdict) {
-	if i.attack && len(i.secrets) == 0 {
+func (f *figures) redaction(i corpus.Item, v scan.Verdict) {
+	if i.Attack && len(i.Secrets) == 0 {
 		return
 	}
-	inSecret := make([]bool, len(i.text))
-	for _, s := range i.secrets {
+	inSecret := make([]bool, len(i.Text))
+	for _, s := range i.Secrets {
 		f.Secrets++
 		if strings.Contains(v.Redacted, s) {
 			f.Leaked++
 		}
 		for at := 0; s != ""; {
-			k := strings.Index(i.text[at:], s)
+			k := strings.Index(i.Text[at:], s)
 			if k < 0 {
 				break
 			}

@@ -48,3 +48,14 @@ func BenchmarkChange(b *testing.B) {
 		})
 	}
 }
+
+// What the model costs by itself.
+func BenchmarkScore(b *testing.B) {
+	m := model()
+	text := strings.Repeat("A quiet river runs down from hills near town; its brothers join it on a broad plain below. ", 110)
+	b.SetBytes(int64(len(text)))
+	b.ReportAllocs()
+	for b.Loop() {
+		m.Score(text)
+	}
+}

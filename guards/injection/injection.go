@@ -42,10 +42,49 @@ func (Guard) Find(t guards.Text) []guards.Finding {
 	}
 	var seen sightings
 	findMarkup(t.Value, t.Trusted, &seen)
-	if !t.Trusted {
-		findPhrases(t.Value, &seen)
+	if t.Trusted {
+		return seen.findings()
 	}
-	return seen.findings()
+	findPhrases(t.Value, &seen)
+	if found := seen.findings(); found != nil || t.Kind == guards.Metadata {
+		return found // names and words of a schema are too short to read
+	}
+	return askModel(t)
+}
+
+// askModel asks the model. It is asked only where no signature has spoken, so that a
+// finding names the plainest reason there is.
+func askModel(t guards.Text) []guards.Finding {
+	m := model()
+	score, start, end := m.Score(t.Value)
+	least := m.Threshold
+	if t.Kind == guards.Description || t.Kind == guards.Instructions {
+		least = m.Strict
+	}
+	if score < least {
+		return nil
+	}
+	return []guards.Finding{{Guard: Name, Rule: Suspected, Label: suspectedLabel, Start: start, End: end, Score: score}}
+}
+
+// Suspected is the rule of what only the model finds: no phrase that is known, but the
+// words of those who want a model to do something else.
+const (
+	Suspected      = "suspected-instructions"
+	suspectedLabel = "prompt_injection:" + Suspected
+)
+
+// Score says from 0 to 1 how much s looks like an attempt to steer whoever reads it. A
+// signature says 1.
+func Score(s string) float64 {
+	var seen sightings
+	findMarkup(s, false, &seen)
+	findPhrases(s, &seen)
+	if seen.findings() != nil {
+		return 1
+	}
+	score, _, _ := model().Score(s)
+	return score
 }
 
 // Find returns at most one finding for each rule, the rule's first occurrence

@@ -252,7 +252,7 @@ func checkFindings(t *testing.T, s string, list []guards.Finding) {
 		if f.Start < end || f.End <= f.Start || f.End > len(s) || seen[f.Rule] {
 			t.Fatalf("finding %+v after %d of %d in %q", f, end, len(s), s)
 		}
-		if f.Guard != Name || f.Label != "prompt_injection:"+f.Rule || f.Rule == "" || f.Score != 1 {
+		if f.Guard != Name || f.Label != "prompt_injection:"+f.Rule || f.Rule == "" || f.Score != 1 && f.Rule != Suspected || f.Score < 0.5 || f.Score > 1 {
 			t.Fatalf("finding %+v", f)
 		}
 		end, seen[f.Rule] = f.End, true

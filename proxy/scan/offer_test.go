@@ -115,7 +115,7 @@ func TestJudge(t *testing.T) {
 		t.Error(err)
 	}
 	for _, kind := range Kinds() {
-		if v, err := Judge(kind, "https://example.com/"); err != nil || v.Flagged || v.Score != 0 || v.Findings != nil || v.Redacted != "https://example.com/" {
+		if v, err := Judge(kind, "https://example.com/"); err != nil || v.Flagged || v.Score != 0 && kind != Injection || v.Score > 0.3 || v.Findings != nil || v.Redacted != "https://example.com/" {
 			t.Errorf("%s: %v, %+v", kind, err, v)
 		}
 	}

@@ -41,7 +41,7 @@ func Judge(kind, text string) (Verdict, error) {
 	v := Verdict{Redacted: redacted}
 	switch kind {
 	case Injection:
-		v.Findings = injection.Find(text)
+		v.Findings, v.Score = injection.Find(text), injection.Score(text)
 	case Secret:
 		v.Findings = found
 	case SSRF:

@@ -1,4 +1,5 @@
-package main
+// Package corpus reads labelled texts. They are no part of the project.
+package corpus
 
 import (
 	"bufio"
@@ -9,30 +10,29 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-
-	"mcp-sidecar/proxy/scan"
 )
 
-// item is one labelled text.
-type item struct {
-	id, source, family string
-	attack             bool
-	text               string
-	secrets            []string // that must be gone from the redacted text
-	needsDNS           bool     // nobody can judge it without asking
+// Item is one labelled text.
+type Item struct {
+	ID, Source, Family string
+	Attack             bool
+	Text               string
+	Part               string   // the injected part alone, where it is known
+	Secrets            []string // that must be gone from the redacted text
+	NeedsDNS           bool     // nobody can judge it without asking
 }
 
 // maxLine bounds a line of a corpus, in bytes.
 const maxLine = 8 << 20
 
-// corpus reads the items of a kind from a folder of JSON lines.
-func corpus(dir, kind string) ([]item, error) {
+// Read returns the items of a kind from a folder with a file of JSON lines for each.
+func Read(dir, kind string) ([]Item, error) {
 	name := kind
 	data, err := os.ReadFile(filepath.Join(dir, name+".jsonl"))
 	if err != nil {
 		return nil, err
 	}
-	var items []item
+	var items []Item
 	lines := bufio.NewScanner(bytes.NewReader(data))
 	lines.Buffer(nil, maxLine)
 	for n := 1; lines.Scan(); n++ {
@@ -51,48 +51,35 @@ func corpus(dir, kind string) ([]item, error) {
 	return items, nil
 }
 
-func parse(line []byte) (item, error) {
+func parse(line []byte) (Item, error) {
 	var l struct {
 		ID, Source, Family string
 		Label              *int
-		Text               string
+		Text, Attack       string
 		TextB64            string   `json:"text_b64"`
 		SecretsB64         []string `json:"secrets_b64"`
 		NeedsDNS           bool     `json:"needs_dns"`
 	}
 	if err := json.Unmarshal(line, &l); err != nil {
-		return item{}, err
+		return Item{}, err
 	}
 	if l.ID == "" || l.Source == "" || l.Label == nil {
-		return item{}, errors.New("id, source or label is missing")
+		return Item{}, errors.New("id, source or label is missing")
 	}
-	i := item{id: l.ID, source: l.Source, family: l.Family, attack: *l.Label == 1, text: l.Text, needsDNS: l.NeedsDNS}
+	i := Item{ID: l.ID, Source: l.Source, Family: l.Family, Attack: *l.Label == 1, Text: l.Text, Part: l.Attack, NeedsDNS: l.NeedsDNS}
 	if l.TextB64 != "" {
 		text, err := base64.StdEncoding.DecodeString(l.TextB64)
 		if err != nil {
-			return item{}, err
+			return Item{}, err
 		}
-		i.text = string(text)
+		i.Text = string(text)
 	}
 	for _, s := range l.SecretsB64 {
 		secret, err := base64.StdEncoding.DecodeString(s)
 		if err != nil {
-			return item{}, err
+			return Item{}, err
 		}
-		i.secrets = append(i.secrets, string(secret))
+		i.Secrets = append(i.Secrets, string(secret))
 	}
 	return i, nil
-}
-
-// detector says of a text what scan says.
-type detector func(text string) scan.Verdict
-
-func sidecar(kind string) detector {
-	return func(text string) scan.Verdict {
-		v, err := scan.Judge(kind, text)
-		if err != nil {
-			panic(err) // the kinds are those of the same package
-		}
-		return v
-	}
 }
