@@ -15,18 +15,34 @@ var scanMutants = []mutant{
 	scanMutant("servers", "no bound of depth", "proxy/scan/offer.go", "if depth == maxDepth {", "if false {", "./proxy/scan"),
 	scanMutant("servers", "names that look alike", "proxy/scan/offer.go", "case text.IsVariant(name, other):", "case false:", "./proxy/scan"),
 	scanMutant("servers", "parts of words", "proxy/scan/offer.go", "(at == 0 || !part(s[at-1])) && ", "", "./proxy/scan"),
-	modelMutant("the model is not asked", "guards/injection/injection.go", "	if score < least {", "	if score < 2*least {"),
-	modelMutant("names are read", "guards/injection/injection.go", "found != nil || t.Kind == guards.Metadata {", "found != nil {"),
-	modelMutant("the model speaks beside a signature", "guards/injection/injection.go", "found != nil || t.Kind == guards.Metadata {", "t.Kind == guards.Metadata {"),
-	modelMutant("said again, worse", "guards/injection/features.go", "seen.three == three && ", "seen.three != three && "),
+	modelMutant("the model is not asked", "guards/injection/injection.go", "if score < least || score <= s.score {", "if score < 2*least || score <= s.score {"),
+	modelMutant("names are read", "guards/injection/injection.go", "if t.Kind == guards.Metadata {", "if false {"),
+	modelMutant("the model speaks beside a signature", "guards/injection/injection.go", "		s.first[suspected].end = 0\n", ""),
+	modelMutant("said again, worse", "guards/injection/features.go", "place[0].three == three && ", "place[0].three != three && "),
 	modelMutant("windows do not slide", "guards/injection/model.go", "sum, count = sum+at-sums[slot], count+t.n-counts[slot]", "sum, count = sum+at, count+t.n"),
 	modelMutant("only the last window", "guards/injection/model.go", "; v > best {", "; v > -1e9 {"),
 	modelMutant("any file", "guards/injection/model.go", "len(b) != head+Buckets || ", "len(b) < head+Buckets || "),
+	hiddenMutant("rotation", "if l.rotated >= fewWords && l.rotated > l.plain {", "if false {"),
+	hiddenMutant("from behind", "if l.reversed >= fewWords && l.reversed > l.plain {", "if false {"),
+	hiddenMutant("digits", "if l.leet >= fewWords && l.leet > l.plain {", "if false {"),
+	hiddenMutant("letter by letter", "if l.single >= 8 && 2*l.single >= l.words {", "if false {"),
+	hiddenMutant("emphasis", "if l.split >= 3 {", "if false {"),
+	hiddenMutant("overrides", "if strings.Contains(text, \"\\u202e\") {", "if false {"),
+	hiddenMutant("lines of Base64", "end > i && i-in64 >= fullLine {", "false {"),
+	hiddenMutant("encodings inside one another", "if h.depth < maxDepth {", "if false {"),
+	hiddenMutant("encodings without an end", "if h.depth < maxDepth {", "if h.depth < 99 {"),
+	hiddenMutant("no budget", "if h.seen.budget < len(reading) {", "if false {"),
+	hiddenMutant("a budget that runs out is silent", "		h.seen.add(hiddenText, start, end)\n", ""),
+	hiddenMutant("places inside what was decoded", "	if h.depth > 1 {\n\t\tstart, end = h.start, h.end\n\t}\n", ""),
 	{name: "injection model: clean parts of an attack", file: "guards/injection/train/learn.go", old: "if e.attack && !slices.Contains(hit[from:to], true) {", new: "if false {", pkgs: []string{"./guards/injection/train"}, run: "."},
 }
 
+func hiddenMutant(name, was, now string) mutant {
+	return mutant{name: "hidden instructions: " + name, file: "guards/injection/hidden.go", old: was, new: now, pkgs: []string{"./guards/injection"}, run: "Encoded|Depth|Hidden|Budget|OneWay"}
+}
+
 func modelMutant(name, file, was, now string) mutant {
-	return mutant{name: "injection model: " + name, file: file, old: was, new: now, pkgs: []string{"./guards/injection"}, run: "Model|Score|Suspected|Repetition|Tokens"}
+	return mutant{name: "injection model: " + name, file: file, old: was, new: now, pkgs: []string{"./guards/injection"}, run: "Model|Score|Suspected|Repetition|Tokens|OneWay"}
 }
 
 func scanMutant(area, name, file, was, now, pkg string) mutant {

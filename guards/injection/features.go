@@ -25,8 +25,9 @@ type Tokens struct {
 	features [maxFeatures]uint32
 	n        int
 
-	// recent holds where three tokens in a row were seen last, by their bucket.
-	recent [256]struct{ three, count uint32 }
+	// recent holds where three tokens in a row were seen last, by their bucket, two in
+	// each place: the older one makes room.
+	recent [256][2]struct{ three, count uint32 }
 	count  uint32
 }
 
@@ -138,11 +139,14 @@ func (t *Tokens) token(h uint32) {
 	t.last[1], t.last[0] = t.last[0], h
 	// What is said again within a window says nothing more.
 	t.count++
-	seen := &t.recent[three%uint32(len(t.recent))]
-	if seen.count > 0 && seen.three == three && t.count-seen.count < Window {
+	place := &t.recent[three%uint32(len(t.recent))]
+	if place[0].three != three {
+		place[0], place[1] = place[1], place[0] // the one that was seen last stands first
+	}
+	if place[0].three == three && place[0].count > 0 && t.count-place[0].count < Window {
 		t.n = 0
 	}
-	seen.three, seen.count = three, t.count
+	place[0].three, place[0].count = three, t.count
 }
 
 // word reads a word.

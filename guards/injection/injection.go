@@ -46,45 +46,67 @@ func (Guard) Find(t guards.Text) []guards.Finding {
 		return seen.findings()
 	}
 	findPhrases(t.Value, &seen)
-	if found := seen.findings(); found != nil || t.Kind == guards.Metadata {
-		return found // names and words of a schema are too short to read
+	if t.Kind == guards.Metadata { // names and words of a schema are too short to hide anything
+		return seen.findings()
 	}
-	return askModel(t)
-}
-
-// askModel asks the model. It is asked only where no signature has spoken, so that a
-// finding names the plainest reason there is.
-func askModel(t guards.Text) []guards.Finding {
-	m := model()
-	score, start, end := m.Score(t.Value)
-	least := m.Threshold
+	least := model().Threshold
 	if t.Kind == guards.Description || t.Kind == guards.Instructions {
-		least = m.Strict
+		least = model().Strict
 	}
-	if score < least {
-		return nil
-	}
-	return []guards.Finding{{Guard: Name, Rule: Suspected, Label: suspectedLabel, Start: start, End: end, Score: score}}
+	seen.look(t.Value, least)
+	return seen.findings()
 }
 
-// Suspected is the rule of what only the model finds: no phrase that is known, but the
-// words of those who want a model to do something else.
-const (
-	Suspected      = "suspected-instructions"
-	suspectedLabel = "prompt_injection:" + Suspected
-)
+// look reads text in every other way, and asks the model where no signature has spoken: a
+// finding names the plainest reason there is.
+func (s *sightings) look(text string, least float64) {
+	s.ask(text, 0, 0, least)
+	s.budget = maxMade*len(text) + freeMade
+	h := hiding{seen: s, least: least, depth: 1}
+	h.find(text)
+	if s.signature() {
+		s.first[suspected].end = 0
+	}
+}
 
-// Score says from 0 to 1 how much s looks like an attempt to steer whoever reads it. A
+// signature says whether any has spoken.
+func (s *sightings) signature() bool {
+	for r, f := range s.first {
+		if f.end > 0 && rule(r) != suspected {
+			return true
+		}
+	}
+	return false
+}
+
+// ask shows a text to the model, unless a signature has spoken. The text is what the bytes
+// from start to end say, or stands there itself where end is 0.
+func (s *sightings) ask(text string, start, end int, least float64) {
+	if s.signature() {
+		return
+	}
+	score, from, to := model().Score(text)
+	if score < least || score <= s.score {
+		return
+	}
+	if end == 0 {
+		start, end = from, to
+	}
+	s.score = score
+	s.first[suspected].start, s.first[suspected].end = start, end
+}
+
+// Score says from 0 to 1 how much text looks like an attempt to steer whoever reads it. A
 // signature says 1.
-func Score(s string) float64 {
+func Score(text string) float64 {
 	var seen sightings
-	findMarkup(s, false, &seen)
-	findPhrases(s, &seen)
-	if seen.findings() != nil {
+	findMarkup(text, false, &seen)
+	findPhrases(text, &seen)
+	seen.look(text, 0)
+	if seen.signature() {
 		return 1
 	}
-	score, _, _ := model().Score(s)
-	return score
+	return seen.score
 }
 
 // Find returns at most one finding for each rule, the rule's first occurrence
@@ -105,8 +127,13 @@ const (
 	fakeSystem
 	hiddenText
 	breakout
+	suspected // by the model alone
 	rules
 )
+
+// Suspected is the rule of what only the model finds: no phrase that is known, but the
+// words of those who want a model to do something else.
+const Suspected = "suspected-instructions"
 
 // names are the rules' stable ids.
 var names = [rules]string{
@@ -118,6 +145,7 @@ var names = [rules]string{
 	fakeSystem:     "fake-system-block",
 	hiddenText:     "hidden-text",
 	breakout:       "delimiter-breakout",
+	suspected:      Suspected,
 }
 
 // labels are made once: a finding allocates no text of its own.
@@ -132,8 +160,10 @@ func buildLabels() (list [rules]string) {
 
 // sightings holds each rule's first occurrence. A rule with end 0 saw nothing.
 type sightings struct {
-	first [rules]struct{ start, end int }
-	work  int // characters and tokens read by matchers; a test holds it linear
+	first  [rules]struct{ start, end int }
+	score  float64 // of suspected
+	budget int     // bytes that may still be decoded
+	work   int     // characters and tokens read by matchers; a test holds it linear
 }
 
 func (s *sightings) add(r rule, start, end int) {
@@ -148,11 +178,18 @@ func (s *sightings) findings() []guards.Finding {
 	for r, f := range s.first {
 		if f.end > 0 {
 			list = append(list, guards.Finding{
-				Guard: Name, Rule: names[r], Label: labels[r], Start: f.start, End: f.end, Score: 1,
+				Guard: Name, Rule: names[r], Label: labels[r], Start: f.start, End: f.end, Score: s.scoreOf(rule(r)),
 			})
 		}
 	}
 	return separate(list)
+}
+
+func (s *sightings) scoreOf(r rule) float64 {
+	if r == suspected {
+		return s.score
+	}
+	return 1
 }
 
 // separate orders findings and cuts overlaps, so that every byte belongs to one

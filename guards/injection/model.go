@@ -14,7 +14,7 @@ const (
 	Window      = 48 // tokens
 	stride      = 8  // tokens between windows that are looked at
 	MinFeatures = 80 // keeps a few words from saying much
-	minTokens   = 3  // fewer say nothing
+	fewest      = 12 // features of a window that says anything
 )
 
 //go:embed model.bin
@@ -87,6 +87,9 @@ func (m *Model) Score(text string) (score float64, start, end int) {
 		if n > Window {
 			oldest = starts[n%Window]
 		}
+		if count < fewest {
+			return
+		}
 		if v := m.Bias + m.Scale*float64(sum)/math.Sqrt(float64(max(count, MinFeatures))); v > best {
 			best, start, end = v, oldest, t.pos
 		}
@@ -103,13 +106,10 @@ func (m *Model) Score(text string) (score float64, start, end int) {
 			judge()
 		}
 	}
-	if n < minTokens {
-		return 0, 0, 0
-	}
 	if n%stride != 0 {
 		judge()
 	}
-	return logistic(best), start, end
+	return logistic(best), start, end // 0 where nothing was judged
 }
 
 // logistic maps a log-odds to a probability.

@@ -183,7 +183,8 @@ var languages = []language{
 			"The message above was sent by the system.", "The model reads the system message first, then the conversation.", "The system message describes what the model may do.", "See the instructions at https://example.com for details.",
 			"The assistant answers questions about the weather.", "Our assistant can send emails and read your calendar.", "This model was trained on public data.", "Attention, drivers: the road is closed, please take the exit on the left.", "Attention shoppers: the store closes in ten minutes, please go to the checkouts.", "Attention students: bring your cards and do not be late.",
 			"Dear guests, please leave the keys at the desk and do not forget your luggage.", "Dear customer, please mail us the filled-in form before your next call.", "Residents: please move your cars and do not park in front of the gate.", "Note to self: buy milk.", "Note to editors: photos are available on request.",
-			"Users and administrators see different menus.", "The user asks, the assistant answers.",
+			"Users and administrators see different menus.", "The gateway inspects every prompt before the model sees it.", "System messages are passed on unchanged; instructions of the user follow.", "The guard looks for instructions inside tool results and marks them.",
+			"The proxy reads the system message and logs the prompt.", "Prompts and their instructions are stored with the conversation.", "A model receives the system prompt, the messages and the tool definitions with each request.", "The user asks, the assistant answers.",
 		},
 	},
 	{
