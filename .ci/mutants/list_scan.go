@@ -22,6 +22,17 @@ var scanMutants = []mutant{
 	modelMutant("windows do not slide", "guards/injection/model.go", "sum, count = sum+at-sums[slot], count+t.n-counts[slot]", "sum, count = sum+at, count+t.n"),
 	modelMutant("only the last window", "guards/injection/model.go", "; v > best {", "; v > -1e9 {"),
 	modelMutant("any file", "guards/injection/model.go", "len(b) != head+Buckets || ", "len(b) < head+Buckets || "),
+	freeMutant("escapes", "next := unescape(reading)", "next := reading"),
+	freeMutant("words of the language are commands", "return argument(rest) || windowsNet(name, rest)", "return true"),
+	freeMutant("edges", "	f.edges()\n", ""),
+	freeMutant("disguises", "	f.disguised()\n", ""),
+	freeMutant("code", "	f.code()\n", ""),
+	freeMutant("options", "	f.option()\n", ""),
+	freeMutant("typographic dashes", "if s[0] != '-' { // as", "if false { // as"),
+	freeMutant("no budget", "if len(value) > MaxFree {", "if false {"),
+	freeMutant("no reach", "s = s[:min(len(s), reach)]", "s = s[:]"),
+	freeMutant("code in sentences runs", "!f.quoted(i, end)", "true"),
+	freeMutant("arrows redirect", "if i > 0 && (s[i-1] == '-' || s[i-1] == '=') { // an arrow", "if false { // an arrow"),
 	hiddenMutant("rotation", "if l.rotated >= fewWords && l.rotated > l.plain {", "if false {"),
 	hiddenMutant("from behind", "if l.reversed >= fewWords && l.reversed > l.plain {", "if false {"),
 	hiddenMutant("digits", "if l.leet >= fewWords && l.leet > l.plain {", "if false {"),
@@ -35,6 +46,10 @@ var scanMutants = []mutant{
 	hiddenMutant("a budget that runs out is silent", "		h.seen.add(hiddenText, start, end)\n", ""),
 	hiddenMutant("places inside what was decoded", "	if h.depth > 1 {\n\t\tstart, end = h.start, h.end\n\t}\n", ""),
 	{name: "injection model: clean parts of an attack", file: "guards/injection/train/learn.go", old: "if e.attack && !slices.Contains(hit[from:to], true) {", new: "if false {", pkgs: []string{"./guards/injection/train"}, run: "."},
+}
+
+func freeMutant(name, was, now string) mutant {
+	return mutant{name: "free arguments: " + name, file: "guards/command/free.go", old: was, new: now, pkgs: []string{"./guards/command"}, run: "Examine"}
 }
 
 func hiddenMutant(name, was, now string) mutant {

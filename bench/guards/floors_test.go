@@ -33,8 +33,8 @@ var floors = []floor{
 	{scan.Secret, "kept", func(r *result) float64 { return r.All.kept() }, 96, 100},
 	{scan.SSRF, "recall", func(r *result) float64 { return r.All.recall() }, 100, 100},
 	{scan.SSRF, "wrong", func(r *result) float64 { return r.All.wrong() }, 0, 0},
-	{scan.Command, "recall", func(r *result) float64 { return r.All.recall() }, 96, 100},
-	{scan.Command, "wrong", func(r *result) float64 { return r.All.wrong() }, 0, 22},
+	{scan.Command, "recall", func(r *result) float64 { return r.All.recall() }, 98.8, 100},
+	{scan.Command, "wrong", func(r *result) float64 { return r.All.wrong() }, 0, 0},
 }
 
 func source(name string, of func(figures) float64) func(*result) float64 {

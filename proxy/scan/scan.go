@@ -49,9 +49,7 @@ func Judge(kind, text string) (Verdict, error) {
 			v.Findings = whole(ssrf.Name, b.Rule, text)
 		}
 	case Command:
-		if _, b := command.Check("text", text, command.Rule{Enum: map[string]string{text: text}}); b != nil {
-			v.Findings = whole(command.Name, b.Rule, text)
-		}
+		v.Findings = command.Examine(text)
 	default:
 		return Verdict{}, fmt.Errorf("%w %q; there are %s", ErrKind, kind, strings.Join(Kinds(), ", "))
 	}
