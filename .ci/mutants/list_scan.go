@@ -22,6 +22,14 @@ var scanMutants = []mutant{
 	modelMutant("windows do not slide", "guards/injection/model.go", "sum, count = sum+at-sums[slot], count+t.n-counts[slot]", "sum, count = sum+at, count+t.n"),
 	modelMutant("only the last window", "guards/injection/model.go", "; v > best {", "; v > -1e9 {"),
 	modelMutant("any file", "guards/injection/model.go", "len(b) != head+Buckets || ", "len(b) < head+Buckets || "),
+	encodedMutant("Base64 and hexadecimal", "	c.packed()\n", ""),
+	encodedMutant("escapes", "	c.escaped()\n", ""),
+	encodedMutant("one inside another", "	d.encoded()\n", ""),
+	encodedMutant("without an end", "if c.depth == maxDepth {", "if c.depth == 99 {"),
+	encodedMutant("the alphabet for URLs", "	case '-':\n\t\treturn '+'\n", ""),
+	encodedMutant("characters that show nothing", "			return -1, width", "			return r, width"),
+	encodedMutant("entities", "if end < 2 {", "if true {"),
+	encodedMutant("places", "start, end := at[f.start], at[f.end]", "start, end := f.start, f.end"),
 	freeMutant("escapes", "next := unescape(reading)", "next := reading"),
 	freeMutant("words of the language are commands", "return argument(rest) || windowsNet(name, rest)", "return true"),
 	freeMutant("edges", "	f.edges()\n", ""),
@@ -46,6 +54,10 @@ var scanMutants = []mutant{
 	hiddenMutant("a budget that runs out is silent", "		h.seen.add(hiddenText, start, end)\n", ""),
 	hiddenMutant("places inside what was decoded", "	if h.depth > 1 {\n\t\tstart, end = h.start, h.end\n\t}\n", ""),
 	{name: "injection model: clean parts of an attack", file: "guards/injection/train/learn.go", old: "if e.attack && !slices.Contains(hit[from:to], true) {", new: "if false {", pkgs: []string{"./guards/injection/train"}, run: "."},
+}
+
+func encodedMutant(name, was, now string) mutant {
+	return mutant{name: "encoded secrets: " + name, file: "guards/secrets/encoded.go", old: was, new: now, pkgs: []string{"./guards/secrets"}, run: "Encoded"}
 }
 
 func freeMutant(name, was, now string) mutant {

@@ -71,7 +71,9 @@ type scanner struct {
 	// words inside a finding are not looked at again.
 	exactEnd, looseEnd int
 	runs               [charsets]struct{ from, to int }
-	work               int // bytes read behind words; a test holds it linear
+	work               int         // bytes read behind words; a test holds it linear
+	depth              int         // encodings around the text
+	plain              []candidate // found in the text as it stands, merged
 }
 
 func (c *scanner) scan() {
@@ -158,9 +160,25 @@ func (c *scanner) findings() []guards.Finding {
 	if len(c.seen) == 0 {
 		return nil
 	}
-	slices.SortStableFunc(c.seen, func(a, b candidate) int { return cmp.Compare(a.start, b.start) })
-	merged := c.seen[:1]
-	for _, next := range c.seen[1:] {
+	merged := merge(c.seen)
+	found := make([]guards.Finding, len(merged))
+	for i, m := range merged {
+		found[i] = guards.Finding{
+			Guard: Name, Rule: m.rule, Label: label[m.rule],
+			Start: m.start, End: m.end, Score: 1,
+		}
+	}
+	return found
+}
+
+// merge orders candidates and joins those that overlap, in a list of its own.
+func merge(seen []candidate) []candidate {
+	if len(seen) == 0 {
+		return nil
+	}
+	seen = slices.SortedStableFunc(slices.Values(seen), func(a, b candidate) int { return cmp.Compare(a.start, b.start) })
+	merged := seen[:1]
+	for _, next := range seen[1:] {
 		last := &merged[len(merged)-1]
 		if next.start >= last.end {
 			merged = append(merged, next)
@@ -171,12 +189,5 @@ func (c *scanner) findings() []guards.Finding {
 		}
 		last.end = max(last.end, next.end)
 	}
-	found := make([]guards.Finding, len(merged))
-	for i, m := range merged {
-		found[i] = guards.Finding{
-			Guard: Name, Rule: m.rule, Label: label[m.rule],
-			Start: m.start, End: m.end, Score: 1,
-		}
-	}
-	return found
+	return merged
 }

@@ -6,8 +6,9 @@
 // hand-written matcher reads on. Every byte is read a bounded number of times,
 // so the work is linear in the text whoever wrote it.
 //
-// Deterministic rules see a secret only in the form in which a program accepts
-// it. A secret that was encoded or split passes.
+// What may be encoded (Base64, hexadecimal, percent signs, escapes, entities,
+// characters that show nothing between others) is decoded, three deep, and looked
+// at too.
 package secrets
 
 import (
@@ -84,6 +85,8 @@ func Find(s string, own ...string) []guards.Finding {
 	c := scanner{text: s}
 	c.scan()
 	c.own(own)
+	c.plain = merge(c.seen)
+	c.encoded()
 	return c.findings()
 }
 

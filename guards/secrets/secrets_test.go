@@ -45,19 +45,21 @@ var positives = []struct {
 	{"aws secret beside its label", "aws_secret_access_key = " + awsSecret, "aws_secret_access_key = [REDACTED:aws_secret_key]"},
 
 	{"url without user", "redis://:hunter22@cache:6379/0", "[REDACTED:connection_string]"},
+	{"url of a page", "see https://ann:s3cr3tpw@git.test/x.", "see https://ann:[REDACTED:connection_string]@git.test/x."},
+	{"scheme with a driver", "postgresql+psycopg2://u:p4ss@h/db", "[REDACTED:connection_string]"},
 	{"url in a sentence", "see (mysql://root:pa55@h/db); then", "see ([REDACTED:connection_string]); then"},
 	{"url in quotes", `dsn="amqp://guest:gu3st@mq:5672/v"`, `dsn="[REDACTED:connection_string]"`},
-	{"url behind a json escape", `{"e":"dial\nhttp://a:b3c@h/"}`, `{"e":"dial\n[REDACTED:connection_string]"}`},
+	{"url behind a json escape", `{"e":"dial\nhttp://a:b3c@h/"}`, `{"e":"dial\nhttp://a:[REDACTED:connection_string]@h/"}`},
 	{"url with several hosts", "mongodb+srv://u:p4ss@h1:27017,h2:27017/db?x=1,", "[REDACTED:connection_string],"},
-	{"raw hash in the password", "https://deploy:Riv#er96@git.test/x", "[REDACTED:connection_string]"},
+	{"raw hash in the password", "https://deploy:Riv#er96@git.test/x", "https://deploy:[REDACTED:connection_string]@git.test/x"},
 	{"raw slash in the password", "postgres://app:pa/ss9@db/x", "[REDACTED:connection_string]"},
 	{"raw at sign in the password", "postgres://app:p@ss@db/x", "[REDACTED:connection_string]"},
-	{"number before an at sign", "ftp://u:123456@h/in", "[REDACTED:connection_string]"},
+	{"number before an at sign", "ftp://u:123456@h/in", "ftp://u:[REDACTED:connection_string]@h/in"},
 	{"url before chinese text", "数据库postgres://app:s3cr3t@db/app，请保密", "数据库[REDACTED:connection_string]，请保密"},
 	{"password that starts like a variable", "redis://u:$ecret99@h", "[REDACTED:connection_string]"},
 	{"percent-encoded password", "redis://u:%40bc99@h", "[REDACTED:connection_string]"},
 	{"cut behind the password", "postgres://app:s3cr3t@\xff", "[REDACTED:connection_string]\xff"},
-	{"many urls in one run", "a://b:c1@d|e://f:g1@h", "[REDACTED:connection_string]"},
+	{"many urls in one run", "a://b:c1@d|e://f:g1@h", "a://b:[REDACTED:connection_string]@d|e://f:[REDACTED:connection_string]@h"},
 
 	{"jwt at the end of a sentence", "It is " + webToken + ".", "It is [REDACTED:jwt]."},
 	{"unsigned jwt", strings.TrimSuffix(webToken, "dozjgNryP4J3jVmNHl0w5N"), "[REDACTED:jwt]."},
@@ -126,6 +128,7 @@ func TestRedact(t *testing.T) {
 
 var benign = []struct{ name, text string }{
 	{"empty", ""},
+	{"a password that is only called so", "postgres://user:password@localhost:5432/db and https://me:secret@host/"},
 	{"prose", "The keys of the house are under the mat; the password must have 12 characters."},
 	{"digest", "sha256:9bdc1eb37d54dbce1dd58742790ab923609e6e78fe39c113793e623aab28d258"},
 	{"uuid", `"id": "24b6e7b1-c1e3-4c4e-8826-2938e25f9bda"`},

@@ -3,8 +3,9 @@ package secrets
 import "strings"
 
 // url matches a URL with a password in any scheme, scheme://user:password@host,
-// whose "://" stands at text[at:end]. The whole URL goes: host and database of
-// an internal service are nobody's business either.
+// whose "://" stands at text[at:end]. Of a store the whole URL goes: host and database
+// of an internal service are nobody's business either. Of anything else a reader needs
+// the place, and the password goes.
 func (c *scanner) url(at, end int) {
 	start := c.schemeStart(at)
 	if start == at {
@@ -12,10 +13,38 @@ func (c *scanner) url(at, end int) {
 	}
 	stop := c.run(end, address)
 	from, to, ok := c.password(end, stop, strings.HasPrefix(c.text[start:], "http"))
-	if !ok || placeholder(c.text[from:min(to, from+sample)]) || strings.Contains(c.text[end:to], marker) {
+	if !ok || itself(c.text[from:to]) || placeholder(c.text[from:min(to, from+sample)]) || strings.Contains(c.text[end:to], marker) {
 		return
 	}
-	c.add(ruleConnection, start, c.trimURL(c.host(to+1, stop), stop))
+	host := c.host(to+1, stop)
+	if !store(c.text[start:at]) {
+		c.add(ruleConnection, from, host-1)
+		return
+	}
+	c.add(ruleConnection, start, c.trimURL(host, stop))
+}
+
+// itself says whether a password is only called one, as in documentation.
+func itself(v string) bool {
+	for _, w := range passwordWords {
+		if strings.EqualFold(v, w) {
+			return true
+		}
+	}
+	return strings.EqualFold(v, "secret")
+}
+
+// stores are schemes of databases, caches and queues, without what stands behind a plus.
+var stores = []string{"postgres", "postgresql", "mysql", "mariadb", "mongodb", "redis", "rediss", "amqp", "amqps", "mssql", "sqlserver", "oracle", "clickhouse", "cassandra", "couchbase", "neo4j", "bolt", "kafka", "nats", "mqtt", "mqtts", "ldap", "ldaps", "cockroachdb", "snowflake", "db2", "sqlite", "elasticsearch", "memcached", "influxdb", "jdbc"}
+
+func store(scheme string) bool {
+	scheme, _, _ = strings.Cut(scheme, "+")
+	for _, s := range stores {
+		if strings.EqualFold(scheme, s) {
+			return true
+		}
+	}
+	return false
 }
 
 // schemeStart returns where the scheme before at starts, at if there is none.

@@ -1,0 +1,258 @@
+package secrets
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"html"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// A secret that was encoded is one: who reads the text decodes it without effort. What may
+// be encoded is decoded and looked at like the text itself; the finding is about the bytes
+// of the encoded form.
+
+const (
+	maxDepth   = 3  // encodings inside one another
+	shortest64 = 24 // characters of Base64 or hexadecimal that may hold a secret
+)
+
+// encoded looks for secrets in what the text says otherwise.
+func (c *scanner) encoded() {
+	if c.depth == maxDepth {
+		return
+	}
+	c.packed()
+	c.escaped()
+}
+
+// inner scans a decoded text.
+func (c *scanner) inner(text string) []candidate {
+	d := scanner{text: text, depth: c.depth + 1}
+	d.scan()
+	d.plain = merge(d.seen)
+	d.encoded()
+	c.work += d.work + len(text)
+	return d.seen
+}
+
+// packed decodes runs of Base64 and hexadecimal. Of a run that holds a secret all goes.
+func (c *scanner) packed() {
+	s := c.text
+	for i := 0; i < len(s); {
+		if packing[s[i]] == 0 {
+			i++
+			continue
+		}
+		start, kinds := i, uint8(3)
+		for i < len(s) && packing[s[i]] != 0 {
+			kinds &= packing[s[i]]
+			i++
+		}
+		c.work += i - start
+		if i-start < shortest64 || c.covered(start, i) {
+			continue
+		}
+		if found := c.inner(unpack(s[start:i], kinds&2 != 0)); len(found) > 0 {
+			c.seen = append(c.seen, candidate{found[0].rule, start, i, true})
+		}
+	}
+}
+
+// covered says whether a finding of the text as it stands is in the bytes from start to end.
+func (c *scanner) covered(start, end int) bool {
+	i, _ := slices.BinarySearchFunc(c.plain, start, func(f candidate, at int) int {
+		if f.end <= at {
+			return -1
+		}
+		return 1
+	})
+	return i < len(c.plain) && c.plain[i].start < end
+}
+
+// packing says of a byte whether it stands in Base64, in either alphabet (1), and in
+// hexadecimal (2).
+var packing = buildPacking()
+
+func buildPacking() (table [256]uint8) {
+	for i := range table {
+		b := byte(i)
+		switch {
+		case isDigit(b) || 'a' <= b && b <= 'f' || 'A' <= b && b <= 'F':
+			table[i] = 3
+		case isAlnum(b) || strings.IndexByte("+/=-_", b) >= 0:
+			table[i] = 1
+		}
+	}
+	return table
+}
+
+// unpack decodes a run; what is no text is "".
+func unpack(s string, isHex bool) string {
+	var head, out [24]byte
+	if isHex { // no Base64 is written with these few
+		n := copy(head[:], s)
+		if k, err := hex.Decode(out[:], head[:n]); err != nil || !printable(out[:k]) || len(s)%2 != 0 {
+			return ""
+		}
+		b, err := hex.DecodeString(s)
+		if err != nil || !printable(b) {
+			return ""
+		}
+		return string(b)
+	}
+	s = strings.TrimLeft(s, "=/-_") // "key=", "data/"
+	if cut := strings.LastIndexByte(strings.TrimRight(s, "="), '='); cut >= 0 {
+		if s = s[cut+1:]; len(s) >= shortest64 && !strings.ContainsFunc(s, func(r rune) bool { return packing[byte(r)]&2 == 0 }) {
+			return unpack(s, true)
+		}
+	}
+	s = strings.TrimRight(s, "=")
+	if len(s) < shortest64-4 {
+		return ""
+	}
+	n := copy(head[:], s) / 4 * 4
+	for i, b := range head[:n] {
+		head[i] = standard(b)
+	}
+	if k, err := base64.RawStdEncoding.Decode(out[:], head[:n]); err != nil || !printable(out[:k]) {
+		return "" // most runs are names, hashes and identifiers: no copy is made of them
+	}
+	if len(s)%4 == 1 {
+		s = s[:len(s)-1] // a character that is cut off
+	}
+	b := []byte(s)
+	for i, v := range b {
+		b[i] = standard(v)
+	}
+	decoded, err := base64.RawStdEncoding.DecodeString(string(b))
+	if err != nil || !printable(decoded) {
+		return ""
+	}
+	return string(decoded)
+}
+
+// standard is a character of the alphabet for URLs in the other one.
+func standard(b byte) byte {
+	switch b {
+	case '-':
+		return '+'
+	case '_':
+		return '/'
+	}
+	return b
+}
+
+// printable says whether b may be text: no controls but blanks.
+func printable(b []byte) bool {
+	for _, v := range b {
+		if v < ' ' && v != '\n' && v != '\r' && v != '\t' || v == 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+// escaped reads the text without escapes and without characters that show nothing, where it
+// has any.
+func (c *scanner) escaped() {
+	s := c.text
+	if !hasEscape(s) {
+		return
+	}
+	first := 0
+	for ; first < len(s); first++ {
+		if _, width := escape(s[first:]); width > 0 {
+			break
+		}
+	}
+	c.work += first
+	if first == len(s) {
+		return
+	}
+	text := append(make([]byte, 0, len(s)), s[:first]...)
+	at := make([]int, first, len(s)+1) // where each byte of text comes from
+	for i := range at {
+		at[i] = i
+	}
+	for i := first; i < len(s); {
+		r, width := escape(s[i:])
+		switch {
+		case width == 0:
+			text, at = append(text, s[i]), append(at, i)
+			i++
+			continue
+		case r >= 0:
+			var buf [utf8.UTFMax]byte
+			for _, b := range buf[:utf8.EncodeRune(buf[:], r)] {
+				text, at = append(text, b), append(at, i)
+			}
+		}
+		i += width
+	}
+	at = append(at, len(s))
+	for _, f := range c.inner(string(text)) {
+		start, end := at[f.start], at[f.end]
+		if !c.covered(start, end) {
+			c.seen = append(c.seen, candidate{f.rule, start, end, f.exact})
+		}
+	}
+}
+
+// hasEscape says whether s may hold any.
+func hasEscape(s string) bool {
+	return strings.IndexByte(s, '%') >= 0 || strings.Contains(s, "&") || strings.Contains(s, `\u`) || strings.Contains(s, `\x`) ||
+		strings.Contains(s, "\u00ad") || strings.Contains(s, "\xe2\x80") || strings.Contains(s, "\xe2\x81") || strings.Contains(s, "\ufeff")
+}
+
+// escape reads what stands for one character at the beginning of s: r is -1 for one that
+// shows nothing. No width means that there is none.
+func escape(s string) (r rune, width int) {
+	switch {
+	case s[0] == '%' && len(s) > 2:
+		if v, ok := digits(s[1:3], 16); ok {
+			return rune(v), 3
+		}
+	case s[0] == '\\' && len(s) > 5 && s[1] == 'u':
+		if v, ok := digits(s[2:6], 16); ok && v >= ' ' {
+			return rune(v), 6
+		}
+	case s[0] == '\\' && len(s) > 3 && s[1] == 'x':
+		if v, ok := digits(s[2:4], 16); ok && v >= ' ' {
+			return rune(v), 4
+		}
+	case s[0] == '&':
+		end := strings.IndexByte(s[:min(len(s), 12)], ';')
+		if end < 2 {
+			return 0, 0
+		}
+		if text := html.UnescapeString(s[:end+1]); utf8.RuneCountInString(text) == 1 {
+			r, _ := utf8.DecodeRuneInString(text)
+			return r, end + 1
+		}
+	case s[0] >= utf8.RuneSelf:
+		switch r, width := utf8.DecodeRuneInString(s); r {
+		case 0xad, 0x200b, 0x200c, 0x200d, 0x200e, 0x200f, 0x2060, 0x2061, 0x2062, 0x2063, 0x2064, 0xfeff:
+			return -1, width
+		}
+	}
+	return 0, 0
+}
+
+func digits(s string, base int) (v int, ok bool) {
+	for i := range len(s) {
+		d := 99
+		switch b := s[i]; {
+		case isDigit(b):
+			d = int(b - '0')
+		case isLetter(b):
+			d = int(b|0x20-'a') + 10
+		}
+		if d >= base {
+			return 0, false
+		}
+		v = v*base + d
+	}
+	return v, true
+}
