@@ -117,6 +117,6 @@ var credentialMutants = []mutant{
 	{name: "echo: nothing inside JSON", file: "proxy/pipeline/nested.go", old: "l.text.Trusted, l.text.Source, o.own, guards.WrapOff", new: "l.text.Trusted, l.text.Source, nil, guards.WrapOff", pkgs: []string{"./proxy/sidecar"}, run: "Own"},
 	{name: "echo: only marked", file: "proxy/pipeline/window.go", old: "return g.Name() == redacting || g.Name() == ownCredential }", new: "return g.Name() == redacting }", pkgs: []string{"./proxy/sidecar"}, run: "Own"},
 	{name: "echo: the record holds it", file: "proxy/sidecar/build.go", old: "audit.Options{Redact: s.redact,", new: "audit.Options{Redact: func(t string) string { return t },", pkgs: []string{"./proxy/sidecar"}},
-	{name: "echo: no guard", file: "proxy/sidecar/endpoint.go", old: "{secrets.OwnGuard{}, secrets.New(), injection.New()}", new: "{secrets.New(), injection.New()}", pkgs: []string{"./proxy/sidecar"}, run: "Own"},
+	{name: "echo: no guard", file: "proxy/sidecar/endpoint.go", old: "{secrets.OwnGuard{}, secrets.New(), terminal.New(), injection.New()}", new: "{secrets.New(), terminal.New(), injection.New()}", pkgs: []string{"./proxy/sidecar"}, run: "Own"},
 	{name: "echo: what was replaced is forgotten at once", file: "proxy/sidecar/secret.go", old: "const remembered = 3", new: "const remembered = 1", pkgs: []string{"./proxy/sidecar"}, run: "Own"},
 }

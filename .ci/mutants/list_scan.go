@@ -22,6 +22,21 @@ var scanMutants = []mutant{
 	modelMutant("windows do not slide", "guards/injection/model.go", "sum, count = sum+at-sums[slot], count+t.n-counts[slot]", "sum, count = sum+at, count+t.n"),
 	modelMutant("only the last window", "guards/injection/model.go", "; v > best {", "; v > -1e9 {"),
 	modelMutant("any file", "guards/injection/model.go", "len(b) != head+Buckets || ", "len(b) < head+Buckets || "),
+	hiddenCharacters("tags are flags", "if c.flag(start, end) {", "if true {"),
+	hiddenCharacters("any tags spell a flag", "before != black || ", "before == 0 || "),
+	hiddenCharacters("directions that are not closed", "if bidi.closed[start] {", "if true {"),
+	hiddenCharacters("overrides that are closed", "if !open[n-1].turns {", "if true {"),
+	hiddenCharacters("lines do not end directions", "case r == '\\n' || r == '\\r' || r == 0x2029:", "case false:"),
+	hiddenCharacters("characters without width inside words", "return !(alphabetic(before) && alphabetic(after))", "return true"),
+	hiddenCharacters("rows of them", "	if utf8.RuneCountInString(run) > 1 {\n\t\treturn false\n\t}\n\tbefore, after := c.around(start, end)\n\tswitch r, _ := utf8.DecodeRuneInString(run); {\n\tcase r == 0xad", "	before, after := c.around(start, end)\n\tswitch r, _ := utf8.DecodeRuneInString(run); {\n\tcase r == 0xad"),
+	hiddenCharacters("rows of selectors", "	if utf8.RuneCountInString(c.text[start:end]) > 1 {\n\t\treturn false\n\t}\n\tbefore, _ :=", "	before, _ :="),
+	hiddenCharacters("returns", "if end < len(s) && s[end] != '\\n' { // writes", "if false { // writes"),
+	hiddenCharacters("escapes in one character", "r == 0x90 || r == 0x9b || ", ""),
+	hiddenCharacters("as long as the row", "if n == maxShown {", "if false {"),
+	{name: "hidden characters: the guard is not there", file: "guards/terminal/terminal.go", old: "if t.Kind == guards.Binary {", new: "if true {", pkgs: []string{"./proxy/sidecar"}, run: "Coverage$"},
+	{name: "hidden characters: in records", file: "proxy/sidecar/secret.go", old: "	clean, _ = terminal.Reveal(clean)\n", new: "	_ = terminal.Name\n", pkgs: []string{"./proxy/sidecar"}, run: "LogsHideNothing"},
+	{name: "hidden characters: in what children write", file: "proxy/sidecar/shown.go", old: "	clean, _ = terminal.Reveal(clean) // it", new: "	_ = terminal.Name // it", pkgs: []string{"./proxy/sidecar"}, run: "LogsHideNothing"},
+	{name: "hidden characters: written back", file: "guards/marker/marker.go", old: "	case isRevealed(rest):\n\t\treturn RuleRevealed\n", new: "", pkgs: []string{"./guards/marker"}, run: "."},
 	encodedMutant("Base64 and hexadecimal", "	c.packed()\n", ""),
 	encodedMutant("escapes", "	c.escaped()\n", ""),
 	encodedMutant("one inside another", "	d.encoded()\n", ""),
@@ -54,6 +69,10 @@ var scanMutants = []mutant{
 	hiddenMutant("a budget that runs out is silent", "		h.seen.add(hiddenText, start, end)\n", ""),
 	hiddenMutant("places inside what was decoded", "	if h.depth > 1 {\n\t\tstart, end = h.start, h.end\n\t}\n", ""),
 	{name: "injection model: clean parts of an attack", file: "guards/injection/train/learn.go", old: "if e.attack && !slices.Contains(hit[from:to], true) {", new: "if false {", pkgs: []string{"./guards/injection/train"}, run: "."},
+}
+
+func hiddenCharacters(name, was, now string) mutant {
+	return mutant{name: "hidden characters: " + name, file: "guards/terminal/terminal.go", old: was, new: now, pkgs: []string{"./guards/terminal"}, run: "."}
 }
 
 func encodedMutant(name, was, now string) mutant {

@@ -21,6 +21,7 @@ const (
 	RuleDelimiter = "delimiter" // the lines around untrusted content
 	RuleDefused   = "defused"   // a look-alike that lost its first character: [DEFUSED:lt]
 	RuleNote      = "note"      // the block that says what was found
+	RuleRevealed  = "revealed"  // a character that was hidden: [U+202E], [TAGS:text], [VS:3]
 )
 
 // Guard looks at every string of a call. It has no state.
@@ -53,6 +54,7 @@ var texts = map[string]string{
 	RuleDelimiter: "a delimiter of untrusted content",
 	RuleDefused:   "the mark of a defused delimiter",
 	RuleNote:      "the note of a guard",
+	RuleRevealed:  "the mark of a hidden character",
 }
 
 // Find returns the rule of the first marker in s and where it starts; no rule
@@ -94,6 +96,8 @@ func markerAt(s string, i int) string {
 		return RuleDelimiter
 	case isNote(rest):
 		return RuleNote
+	case isRevealed(rest):
+		return RuleRevealed
 	}
 	return ""
 }
@@ -106,6 +110,22 @@ func isRedaction(s string) bool {
 	}
 	end := strings.IndexFunc(kind, func(r rune) bool { return r != '_' && r != '-' && !isLower(r) && !isDigit(r) })
 	return end > 0 && kind[end] == ']'
+}
+
+// isRevealed says whether s starts with what a hidden character was made visible as.
+func isRevealed(s string) bool {
+	if strings.HasPrefix(s, "[TAGS:") {
+		return true
+	}
+	for _, mark := range []struct {
+		start, digits string
+	}{{"[U+", "0123456789ABCDEF"}, {"[VS:", "0123456789"}} {
+		if rest, ok := strings.CutPrefix(s, mark.start); ok {
+			end := strings.TrimLeft(rest, mark.digits)
+			return len(end) < len(rest) && len(rest)-len(end) <= 6 && (strings.HasPrefix(end, "]") || strings.HasPrefix(end, "…]"))
+		}
+	}
+	return false
 }
 
 // isNote says whether s starts with a note, as "[guard] 2 finding(s) [".

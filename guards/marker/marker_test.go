@@ -41,6 +41,12 @@ func TestFind(t *testing.T) {
 		{"note of nothing", "[guard] no threats detected", marker.RuleNote, 0},
 		{"another guard", "[guard] 2 findings", "", 0},
 		{"note without a number", "[guard]  finding(s) [", "", 0},
+		{"hidden character", "a [U+202E] b", marker.RuleRevealed, 2},
+		{"hidden characters cut short", "[U+200B…]", marker.RuleRevealed, 0},
+		{"tags", "x [TAGS:send it]", marker.RuleRevealed, 2},
+		{"selectors", "x[VS:12]", marker.RuleRevealed, 1},
+		{"a character's name", "U+202E is [U+] and [U+20 2E] and [VS:x] and [VS:]", "", 0},
+		{"a long number", "[U+1234567]", "", 0},
 		{"last character", "[", "", 0},
 		{"behind other alphabets", "日本語 [REDACTED:jwt]", marker.RuleRedaction, len("日本語 ")},
 	} {

@@ -39,7 +39,7 @@ func TestScanServer(t *testing.T) {
 		}
 		js := run(t, append(args, "--json")...)
 		var report offerReport
-		if js.code != ExitUnmet || json.Unmarshal([]byte(js.out), &report) != nil || report.Version != 1 || len(report.Findings) != 5 || report.Servers[0] != (offerServer{"docs", 2, 1, 1, 1}) {
+		if js.code != ExitUnmet || json.Unmarshal([]byte(js.out), &report) != nil || report.Version != 1 || len(report.Findings) != 6 || report.Servers[0] != (offerServer{"docs", 2, 1, 1, 1}) {
 			t.Errorf("%+v", js)
 		}
 		sarifOut := run(t, append(args, "--sarif")...)
@@ -47,7 +47,7 @@ func TestScanServer(t *testing.T) {
 		if sarifOut.code != ExitUnmet {
 			t.Errorf("%+v", sarifOut)
 		}
-		if worst := run(t, append(args, "--severity", "error")...); worst.code != ExitUnmet || !strings.Contains(worst.out, "2 finding(s)") {
+		if worst := run(t, append(args, "--severity", "error")...); worst.code != ExitUnmet || !strings.Contains(worst.out, "3 finding(s)") {
 			t.Errorf("%+v", worst)
 		}
 		for _, out := range []string{got.out, js.out, sarifOut.out} {

@@ -351,6 +351,8 @@ type Guards struct {
 	Secrets Mode `json:"secrets,omitempty" jsonschema:"Secrets in answers. Default: by preset."`
 	// Injection wraps and flags untrusted text. Zero follows the preset.
 	Injection Mode `json:"injection,omitempty" jsonschema:"Prompt injection in answers and descriptions. Default: by preset."`
+	// Terminal makes visible what is hidden in text. Zero follows the preset.
+	Terminal Mode `json:"terminal,omitempty" jsonschema:"Control characters, invisible ones and those that turn the direction of writing, in answers and descriptions: made visible. Default: by preset."`
 	// Schema holds structured results to the schema that their tool publishes. Zero
 	// follows the preset.
 	Schema Mode `json:"schema,omitempty" jsonschema:"Structured results that do not fit their tool's outputSchema. Default: by preset."`
@@ -365,6 +367,8 @@ type ToolGuards struct {
 	Secrets Mode `json:"secrets,omitempty" jsonschema:"Secrets in answers. Default: as for all tools."`
 	// Injection wraps and flags untrusted text. Zero follows Guards.Injection.
 	Injection Mode `json:"injection,omitempty" jsonschema:"Prompt injection in answers and descriptions. Default: as for all tools."`
+	// Terminal makes visible what is hidden in text. Zero follows Guards.Terminal.
+	Terminal Mode `json:"terminal,omitempty" jsonschema:"Control characters and invisible ones in answers and descriptions. Default: as for all tools."`
 	// MarkerWriteback blocks what would be written back. Zero follows
 	// Guards.MarkerWriteback.
 	MarkerWriteback Mode `json:"marker_writeback,omitempty" jsonschema:"Marks of redaction and delimiters in arguments. Default: as for all tools."`

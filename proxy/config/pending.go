@@ -34,7 +34,7 @@ var pending = map[reflect.Type][]pendingSetting{
 	reflect.TypeFor[ToolGuards](): laterGuards,
 }
 
-var laterGuards = []pendingSetting{{"terminal", justOff}, {"input_secrets", justOff}}
+var laterGuards = []pendingSetting{{"input_secrets", justOff}}
 
 // pendingConsent are values of consent that are not built yet.
 var pendingConsent = []string{"elicit"}

@@ -98,6 +98,7 @@ func (c *Config) check() []finding {
 	c.checkMerged(k)
 	checkEnum(k, "guards.secrets", modeNames, c.Guards.Secrets)
 	checkEnum(k, "guards.injection", modeNames, c.Guards.Injection)
+	checkEnum(k, "guards.terminal", modeNames, c.Guards.Terminal)
 	checkEnum(k, "guards.marker_writeback", modeNames, c.Guards.MarkerWriteback)
 	c.DNS.check(k)
 	c.Limits.check(k)

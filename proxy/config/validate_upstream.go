@@ -257,6 +257,7 @@ func (t Tool) checkModes(k *checker, path string) {
 	guards := child(path, "guards")
 	checkEnum(k, child(guards, "secrets"), modeNames, t.Guards.Secrets)
 	checkEnum(k, child(guards, "injection"), modeNames, t.Guards.Injection)
+	checkEnum(k, child(guards, "terminal"), modeNames, t.Guards.Terminal)
 	checkEnum(k, child(guards, "marker_writeback"), modeNames, t.Guards.MarkerWriteback)
 	checkEnum(k, child(guards, "argument"), modeNames, t.Guards.Argument)
 	checkEnum(k, child(guards, "command"), modeNames, t.Guards.Command)

@@ -16,6 +16,7 @@ import (
 	"mcp-sidecar/guards"
 	"mcp-sidecar/guards/injection"
 	"mcp-sidecar/guards/secrets"
+	"mcp-sidecar/guards/terminal"
 	"mcp-sidecar/guards/text"
 )
 
@@ -65,6 +66,7 @@ type Rule struct {
 const (
 	RuleInjection    = "prompt-injection"
 	RuleSecret       = "secret"
+	RuleHidden       = "hidden-characters"
 	RuleDuplicate    = "duplicate-name"
 	RuleLookAlike    = "look-alike-name"
 	RuleOddName      = "unusual-name"
@@ -84,6 +86,7 @@ const (
 var rules = []Rule{
 	{RuleInjection, Problem, "A text of the server tries to steer the model that reads it"},
 	{RuleSecret, Problem, "A text of the server holds a credential"},
+	{RuleHidden, Problem, "A text of the server holds characters that nobody sees"},
 	{RuleDuplicate, Problem, "Two of the same kind have one name"},
 	{RuleLookAlike, Problem, "Two names differ only in case or in what nobody sees"},
 	{RuleReference, Problem, "A schema refers to another host"},
@@ -205,6 +208,10 @@ func (r *reader) texts(at Report, raw json.RawMessage, kind guards.Kind) {
 		for _, f := range secrets.Find(value) {
 			at.Start, at.End = f.Start, f.End
 			r.add(at, RuleSecret, "tell whoever runs the server, and have the credential replaced", "%s", f.Label)
+		}
+		for _, f := range terminal.Find(value) {
+			at.Start, at.End = f.Start, f.End
+			r.add(at, RuleHidden, "ask whoever runs the server why they are there; the sidecar makes them visible", "%s", f.Label)
 		}
 		at.Start, at.End = 0, 0
 		if member == "$ref" && !strings.HasPrefix(value, "#") {

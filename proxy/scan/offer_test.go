@@ -39,12 +39,13 @@ func TestServers(t *testing.T) {
 		{"resource", []Server{{Name: "a", Resources: raw(`{"uri":"x://y","description":"` + attack + `"}`)}}, "prompt-injection a resource x://y /description"},
 		{"template", []Server{{Name: "a", Templates: raw(`{"uriTemplate":"x://{y}","description":"` + attack + `"}`)}}, "prompt-injection a template x://{y} /description"},
 		{"instructions", []Server{{Name: "a", About: json.RawMessage(`{"instructions":"` + attack + `"}`)}}, "prompt-injection a server /instructions"},
+		{"hidden characters", []Server{{Name: "a", Tools: raw(`{"name":"read","description":"Reads.\u202e\u001b[8m"` + schema + `}`)}}, "hidden-characters a tool read /description\nhidden-characters a tool read /description"},
 		{"credential", []Server{{Name: "a", Tools: raw(`{"name":"read","description":"Use ` + key + `"` + schema + `}`)}}, "secret a tool read /description"},
 
 		{"twice", []Server{{Name: "a", Tools: raw(`{"name":"read"`+schema+`}`, `{"name":"read"`+schema+`}`)}}, "duplicate-name a tool read /name"},
 		{"a tool and a prompt of one name", []Server{{Name: "a", Tools: raw(`{"name":"read"` + schema + `}`), Prompts: raw(`{"name":"read"}`)}}, ""},
 		{"in another case", []Server{{Name: "a", Tools: raw(`{"name":"read"`+schema+`}`, `{"name":"Read"`+schema+`}`)}}, "look-alike-name a tool Read /name"},
-		{"with what nobody sees", []Server{{Name: "a", Tools: raw(`{"name":"read"`+schema+`}`, `{"name":"re\u200bad"`+schema+`}`)}}, "unusual-name a tool re\u200bad /name\nlook-alike-name a tool re\u200bad /name"},
+		{"with what nobody sees", []Server{{Name: "a", Tools: raw(`{"name":"read"`+schema+`}`, `{"name":"re\u200bad"`+schema+`}`)}}, "unusual-name a tool re\u200bad /name\nlook-alike-name a tool re\u200bad /name\nhidden-characters a tool re\u200bad /name"},
 		{"a name with a blank", []Server{{Name: "a", Tools: raw(`{"name":"read it"` + schema + `}`)}}, "unusual-name a tool read it /name"},
 		{"a long name", []Server{{Name: "a", Prompts: raw(`{"name":"` + strings.Repeat("x", 201) + `"}`)}}, "unusual-name a prompt " + strings.Repeat("x", 201) + " /name"},
 		{"no name", []Server{{Name: "a", Tools: raw(`{"name":""}`, `[]`, `{"name":7}`)}}, "unreadable-definition a tool number 1 \nunreadable-definition a tool number 2 \nunreadable-definition a tool number 3 "},
@@ -84,7 +85,7 @@ func TestServers(t *testing.T) {
 				if r.Text == "" || r.Cure == "" || strings.Contains(r.Text+r.Cure, key) || strings.Contains(r.Text+r.Cure, attack) {
 					t.Errorf("%+v", r)
 				}
-				if (r.Rule == RuleInjection || r.Rule == RuleSecret || r.Rule == RuleCrossTalk) != (r.End > r.Start) {
+				if (r.Rule == RuleInjection || r.Rule == RuleSecret || r.Rule == RuleHidden || r.Rule == RuleCrossTalk) != (r.End > r.Start) {
 					t.Errorf("%+v", r)
 				}
 			}

@@ -17,6 +17,7 @@ import (
 	"mcp-sidecar/guards/schema"
 	"mcp-sidecar/guards/secrets"
 	"mcp-sidecar/guards/ssrf"
+	"mcp-sidecar/guards/terminal"
 	"mcp-sidecar/policy"
 	"mcp-sidecar/proxy/audit"
 	"mcp-sidecar/proxy/config"
@@ -198,6 +199,7 @@ func (s *Sidecar) modes() map[string]guards.Mode {
 	return map[string]guards.Mode{
 		secrets.Name:   guardMode(s.cfg.Guards.Secrets, preset),
 		injection.Name: guardMode(s.cfg.Guards.Injection, preset),
+		terminal.Name:  guardMode(s.cfg.Guards.Terminal, preset),
 		marker.Name:    guardMode(s.cfg.Guards.MarkerWriteback, preset),
 		argument.Name:  preset,
 		command.Name:   preset,
@@ -210,7 +212,7 @@ func (s *Sidecar) modes() map[string]guards.Mode {
 func toolModes(g config.ToolGuards) map[string]guards.Mode {
 	own := map[string]guards.Mode{}
 	for name, m := range map[string]config.Mode{
-		secrets.Name: g.Secrets, injection.Name: g.Injection, marker.Name: g.MarkerWriteback, argument.Name: g.Argument, command.Name: g.Command, consent.Name: g.Consent, ssrf.Name: g.SSRF, schema.Name: g.Schema,
+		secrets.Name: g.Secrets, injection.Name: g.Injection, terminal.Name: g.Terminal, marker.Name: g.MarkerWriteback, argument.Name: g.Argument, command.Name: g.Command, consent.Name: g.Consent, ssrf.Name: g.SSRF, schema.Name: g.Schema,
 	} {
 		if m != config.ModeUnset {
 			own[name] = guardMode(m, guards.Enforce)

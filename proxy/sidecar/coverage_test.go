@@ -304,9 +304,21 @@ func (v *coverage) judge(t *testing.T, c carrier, rev string, f fixture) string 
 		t.Errorf("%s, %s: the order is not seen, findings %q: %s", rev, c.name, labels, got)
 		return ""
 	case strings.Contains(got, "untrusted_content"):
-		return verdict + "W"
+		verdict += "W"
+	default:
+		verdict += "F"
 	}
-	return verdict + "F"
+	return verdict + v.hidden(t, c, rev, f)
+}
+
+// hidden says what becomes of a character that nobody sees.
+func (v *coverage) hidden(t *testing.T, c carrier, rev string, f fixture) string {
+	t.Helper()
+	got, _, labels := v.read(c, rev, f, "left \u202eright")
+	if !slices.Contains(labels, "hidden:bidi-control") || strings.Contains(got, "\u202e") || strings.Contains(got, `\u202e`) || !strings.Contains(got, "U+202E") {
+		t.Errorf("%s, %s: nobody sees what is hidden, findings %q: %s", rev, c.name, labels, got)
+	}
+	return "V"
 }
 
 func (v *coverage) secret(t *testing.T, c carrier, rev string, f fixture) string {
@@ -473,7 +485,7 @@ func coverageDocument(all []cells) string {
 	var b strings.Builder
 	b.WriteString(`# What is inspected
 
-Written by a test: ` + "`go test ./proxy/sidecar -run TestCoverage -update`" + `. For each cell it has a server send the message three times, through the running sidecar: with a benign text, which must arrive byte for byte; with a secret; and with an instruction to the model. The test fails when a cell is empty, and when this page is not what it finds.
+Written by a test: ` + "`go test ./proxy/sidecar -run TestCoverage -update`" + `. For each cell it has a server send the message four times, through the running sidecar: with a benign text, which must arrive byte for byte; with a secret; with an instruction to the model; and with a character that turns the direction of writing. The test fails when a cell is empty, and when this page is not what it finds.
 
 | Mark | Meaning |
 |-|-|
@@ -481,7 +493,8 @@ Written by a test: ` + "`go test ./proxy/sidecar -run TestCoverage -update`" + `
 | B | the message that completes the secret is withheld: its beginning has been sent |
 | W | the instruction is flagged and its text wrapped |
 | F | the instruction is flagged; where it stands nothing can be wrapped |
-| R alone | bytes: instructions are not looked for |
+| V | the hidden character is made visible, and the finding is on record |
+| R alone | bytes: instructions and hidden characters are not looked for |
 | a | the revision does not have it ([methods](methods.md)); the test sees that it does not pass |
 | b | one JSON body carries one response |
 | c | it comes on the stream of its own call, or only on one that listens |

@@ -15,6 +15,7 @@ import (
 	"mcp-sidecar/guards/injection"
 	"mcp-sidecar/guards/schema"
 	"mcp-sidecar/guards/secrets"
+	"mcp-sidecar/guards/terminal"
 	"mcp-sidecar/proxy/backend"
 	"mcp-sidecar/proxy/config"
 	"mcp-sidecar/proxy/front"
@@ -261,9 +262,9 @@ func (s *Sidecar) passive(tools map[string]config.Tool) bool {
 }
 
 // outputGuards are in the order in which they run: what is redacted is not
-// wrapped again.
+// wrapped again, and what is wrapped has nothing hidden in it.
 func outputGuards() []guards.Output {
-	return []guards.Output{secrets.OwnGuard{}, secrets.New(), injection.New()}
+	return []guards.Output{secrets.OwnGuard{}, secrets.New(), terminal.New(), injection.New()}
 }
 
 // closeEndpoints ends the calls of every pipeline at the same time, then what they

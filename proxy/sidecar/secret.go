@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"mcp-sidecar/guards/secrets"
+	"mcp-sidecar/guards/terminal"
 	"mcp-sidecar/proxy/config"
 	"mcp-sidecar/proxy/identity"
 	"mcp-sidecar/proxy/pipeline"
@@ -68,9 +69,10 @@ func (o *ownSecrets) holds(text string) bool {
 }
 
 // redact removes secrets from texts for the audit file and for logs, the sidecar's
-// own included.
+// own included, and makes visible what is hidden in them.
 func (s *Sidecar) redact(text string) string {
 	clean, _ := secrets.Redact(text, s.own.list()...)
+	clean, _ = terminal.Reveal(clean)
 	return clean
 }
 

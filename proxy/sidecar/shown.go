@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"mcp-sidecar/guards/secrets"
+	"mcp-sidecar/guards/terminal"
 	"mcp-sidecar/proxy/identity"
 	"mcp-sidecar/proxy/pipeline"
 )
@@ -77,6 +78,7 @@ func (s *shownTokens) within(text string) (found []string) {
 // redactChild is redact for what a child writes to its log.
 func (s *Sidecar) redactChild(line string) string {
 	clean, _ := secrets.Redact(line, append(s.shown.within(line), s.own.list()...)...)
+	clean, _ = terminal.Reveal(clean) // it may be a terminal that shows it
 	return clean
 }
 
