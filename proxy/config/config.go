@@ -359,6 +359,8 @@ type Guards struct {
 	// MarkerWriteback blocks calls that would write back what other guards put
 	// into an answer. Zero follows the preset.
 	MarkerWriteback Mode `json:"marker_writeback,omitempty" jsonschema:"Marks of redaction and delimiters in arguments, which would be written over the original. Default: by preset."`
+	// InputSecrets looks for secrets in arguments. Zero observes.
+	InputSecrets Mode `json:"input_secrets,omitempty" jsonschema:"Secrets in arguments of tool calls. Default: observe."`
 }
 
 // ToolGuards are the modes of guards for one tool.
@@ -372,6 +374,8 @@ type ToolGuards struct {
 	// MarkerWriteback blocks what would be written back. Zero follows
 	// Guards.MarkerWriteback.
 	MarkerWriteback Mode `json:"marker_writeback,omitempty" jsonschema:"Marks of redaction and delimiters in arguments. Default: as for all tools."`
+	// InputSecrets looks for secrets in arguments. Zero follows Guards.InputSecrets.
+	InputSecrets Mode `json:"input_secrets,omitempty" jsonschema:"Secrets in arguments. Default: as for all tools."`
 	// Argument holds arguments to their pattern, prefix, hosts and range. Zero follows
 	// the preset.
 	Argument Mode `json:"argument,omitempty" jsonschema:"Bounds of arguments: pattern, prefix, hosts, min, max, max_length, required. Default: by preset."`

@@ -14,8 +14,6 @@ const (
 	never silence = iota
 	emptyList
 	emptyMapping
-	justFalse
-	justOff
 )
 
 // pendingSetting is a key of the file format that this build does not serve.
@@ -30,11 +28,7 @@ var pending = map[reflect.Type][]pendingSetting{
 	reflect.TypeFor[Config](): {
 		{"allow", emptyList}, {"egress", emptyMapping},
 	},
-	reflect.TypeFor[Guards]():     laterGuards,
-	reflect.TypeFor[ToolGuards](): laterGuards,
 }
-
-var laterGuards = []pendingSetting{{"input_secrets", justOff}}
 
 // pendingConsent are values of consent that are not built yet.
 var pendingConsent = []string{"elicit"}
@@ -56,10 +50,6 @@ func (p pendingSetting) saysNothing(n ast.Node) bool {
 		return p.quiet == emptyList && len(n.Values) == 0
 	case *ast.MappingNode:
 		return p.quiet == emptyMapping && len(n.Values) == 0
-	case *ast.BoolNode:
-		return p.quiet == justFalse && !n.Value
-	case *ast.StringNode:
-		return p.quiet == justOff && n.Value == ModeOff.String()
 	}
 	return false
 }

@@ -136,10 +136,6 @@ func silenceSchema(quiet silence) *jsonschema.Schema {
 		s.Type, s.MaxItems = "array", &zero
 	case emptyMapping:
 		s.Type, s.MaxProperties = "object", &zero
-	case justFalse:
-		s.Type, s.Enum = "boolean", []any{false}
-	case justOff:
-		s.Type, s.Enum = "string", []any{ModeOff.String()}
 	}
 	return s
 }

@@ -100,6 +100,7 @@ func (c *Config) check() []finding {
 	checkEnum(k, "guards.injection", modeNames, c.Guards.Injection)
 	checkEnum(k, "guards.terminal", modeNames, c.Guards.Terminal)
 	checkEnum(k, "guards.marker_writeback", modeNames, c.Guards.MarkerWriteback)
+	checkEnum(k, "guards.input_secrets", modeNames, c.Guards.InputSecrets)
 	c.DNS.check(k)
 	c.Limits.check(k)
 	for i, m := range c.Methods {

@@ -259,6 +259,7 @@ func (t Tool) checkModes(k *checker, path string) {
 	checkEnum(k, child(guards, "injection"), modeNames, t.Guards.Injection)
 	checkEnum(k, child(guards, "terminal"), modeNames, t.Guards.Terminal)
 	checkEnum(k, child(guards, "marker_writeback"), modeNames, t.Guards.MarkerWriteback)
+	checkEnum(k, child(guards, "input_secrets"), modeNames, t.Guards.InputSecrets)
 	checkEnum(k, child(guards, "argument"), modeNames, t.Guards.Argument)
 	checkEnum(k, child(guards, "command"), modeNames, t.Guards.Command)
 	checkEnum(k, child(guards, "ssrf"), modeNames, t.Guards.SSRF)

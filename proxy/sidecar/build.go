@@ -135,7 +135,7 @@ func (s *Sidecar) inputGuards(needs func(*guards.Call) bool) []guards.Input {
 		}
 		return consent.Off
 	}
-	return []guards.Input{argument.New(bounds), marker.Guard{}, command.New(enums), consent.New(mode), ssrf.New(s.resolver(), urls)}
+	return []guards.Input{argument.New(bounds), marker.Guard{}, secrets.InputGuard{}, command.New(enums), consent.New(mode), ssrf.New(s.resolver(), urls)}
 }
 
 // argumentRules are the bounds of a tool's arguments.
@@ -197,22 +197,23 @@ func guardMode(m config.Mode, otherwise guards.Mode) guards.Mode {
 func (s *Sidecar) modes() map[string]guards.Mode {
 	preset := presetMode(s.cfg.Preset)
 	return map[string]guards.Mode{
-		secrets.Name:   guardMode(s.cfg.Guards.Secrets, preset),
-		injection.Name: guardMode(s.cfg.Guards.Injection, preset),
-		terminal.Name:  guardMode(s.cfg.Guards.Terminal, preset),
-		marker.Name:    guardMode(s.cfg.Guards.MarkerWriteback, preset),
-		argument.Name:  preset,
-		command.Name:   preset,
-		consent.Name:   preset,
-		ssrf.Name:      preset,
-		schema.Name:    guardMode(s.cfg.Guards.Schema, preset),
+		secrets.Name:      guardMode(s.cfg.Guards.Secrets, preset),
+		injection.Name:    guardMode(s.cfg.Guards.Injection, preset),
+		terminal.Name:     guardMode(s.cfg.Guards.Terminal, preset),
+		marker.Name:       guardMode(s.cfg.Guards.MarkerWriteback, preset),
+		secrets.InputName: guardMode(s.cfg.Guards.InputSecrets, guards.Observe),
+		argument.Name:     preset,
+		command.Name:      preset,
+		consent.Name:      preset,
+		ssrf.Name:         preset,
+		schema.Name:       guardMode(s.cfg.Guards.Schema, preset),
 	}
 }
 
 func toolModes(g config.ToolGuards) map[string]guards.Mode {
 	own := map[string]guards.Mode{}
 	for name, m := range map[string]config.Mode{
-		secrets.Name: g.Secrets, injection.Name: g.Injection, terminal.Name: g.Terminal, marker.Name: g.MarkerWriteback, argument.Name: g.Argument, command.Name: g.Command, consent.Name: g.Consent, ssrf.Name: g.SSRF, schema.Name: g.Schema,
+		secrets.Name: g.Secrets, injection.Name: g.Injection, terminal.Name: g.Terminal, marker.Name: g.MarkerWriteback, secrets.InputName: g.InputSecrets, argument.Name: g.Argument, command.Name: g.Command, consent.Name: g.Consent, ssrf.Name: g.SSRF, schema.Name: g.Schema,
 	} {
 		if m != config.ModeUnset {
 			own[name] = guardMode(m, guards.Enforce)
