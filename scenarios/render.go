@@ -161,11 +161,14 @@ func verdict(a answer) string {
 func oneLine(text string) string {
 	var b strings.Builder
 	for _, r := range strings.ReplaceAll(text, "\n", " ⏎ ") {
-		if r < ' ' || r >= 0x7f && r < 0xa0 {
+		switch {
+		case r < ' ' || r >= 0x7f && r < 0xa0:
 			fmt.Fprintf(&b, `\x%02x`, r)
-			continue
+		case 0xe0000 <= r && r < 0xe0080: // spells what nobody sees
+			fmt.Fprintf(&b, `\U%08x`, r)
+		default:
+			b.WriteRune(r)
 		}
-		b.WriteRune(r)
 	}
 	return b.String()
 }

@@ -125,6 +125,7 @@ func TestRenderSummary(t *testing.T) {
 func TestOneLine(t *testing.T) {
 	for _, row := range []struct{ name, text, want string }{
 		{"newline", "a\nb", "a ⏎ b"},
+		{"tag characters", "a\U000e0041b", `a\U000e0041b`},
 		{"escape sequence", "a\x1b[2Jb", `a\x1b[2Jb`},
 		{"carriage return", "safe\rfake", `safe\x0dfake`},
 		{"C1 control", "a\u009bb", `a\x9bb`},

@@ -13,6 +13,7 @@ func scenarios() []scenario {
 		auth(),
 		secrets(),
 		injection(),
+		hidden(),
 		command(),
 		scope(),
 		consent(),

@@ -19,7 +19,7 @@ import (
 )
 
 // notBuilt are guards that this version names but does not have.
-var notBuilt = []string{"terminal", "input secrets", "quarantine"}
+var notBuilt = []string{"quarantine"}
 
 // Summary tells a person what is enforced, what is only observed, and what is
 // off. It holds no secret and is meant for stderr.
