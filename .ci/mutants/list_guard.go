@@ -4,7 +4,7 @@ package main
 var guardMutants = []mutant{
 	{name: "command: metacharacters pass", file: "guards/command/command.go", old: "if c, found := firstMeta(value); found {", new: "if c, found := firstMeta(value); found && c == 0 {", pkgs: []string{"./guards/command"}},
 	{name: "command: options pass", file: "guards/command/command.go", old: "if startsWithDash(value) {", new: "if false {", pkgs: []string{"./guards/command"}},
-	{name: "command: the client's value travels on", file: "guards/command/command.go", old: "\treturn canonical, nil\n}\n\n// startsWithDash", new: "\treturn value, nil\n}\n\n// startsWithDash", pkgs: []string{"./guards/command"}},
+	{name: "command: the client's value travels on", file: "guards/command/command.go", old: "\treturn canonical, nil\n}\n\nfunc checkFree", new: "\treturn value, nil\n}\n\nfunc checkFree", pkgs: []string{"./guards/command"}},
 	{name: "command: values outside the list", file: "guards/command/command.go", old: "canonical, ok := r.Enum[value]\n\tif !ok {", new: "canonical, ok := r.Enum[value]\n\tif !ok && value == \"\" {", pkgs: []string{"./guards/command"}},
 	{name: "command: other types", file: "guards/command/command.go", old: "if a.Kind != guards.String {", new: "if false {", pkgs: []string{"./guards/command"}},
 	{name: "command: other spellings", file: "guards/command/command.go", old: "return a.Value, variantOf(a.Name, bound)", new: "return a.Value, nil", pkgs: []string{"./guards/command"}},

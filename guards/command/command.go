@@ -1,5 +1,5 @@
 // Package command guards arguments that an upstream may place on a command
-// line. Such an argument is bound to a closed list: what the client wrote is
+// line. At best such an argument is bound to a closed list: what the client wrote is
 // tested for shell metacharacters, then for a leading dash, then looked up, and
 // what travels on is the constant that the operator wrote, never the client's
 // own bytes.
@@ -9,9 +9,9 @@
 // and so that a list entry written by mistake cannot let a metacharacter
 // through.
 //
-// Free text is not this package's business: a metacharacter test on prose is
-// wrong one time in five, so only arguments that the configuration binds are
-// looked at.
+// A metacharacter test on prose is wrong one time in nine, so free text is read
+// (see [Examine]), and only where the configuration says that it reaches a command
+// line.
 package command
 
 import (
@@ -44,6 +44,9 @@ type Rule struct {
 	// gets. An empty map admits nothing. A key that holds a metacharacter or
 	// starts with a dash can never be chosen.
 	Enum map[string]string
+	// Free means that there is no list: the value is free text, and refused where
+	// [Examine] finds that it would do something, or where a dash makes it an option.
+	Free bool
 }
 
 // Guard tests bound arguments. It is immutable and safe for concurrent use.
@@ -104,6 +107,9 @@ func judge(a *guards.Arg, bound map[string]Rule) (canonical string, b *guards.Bl
 // The argument's name appears in the block's text, the value never does, except
 // for the one metacharacter that is named.
 func Check(name, value string, r Rule) (canonical string, b *guards.Block) {
+	if r.Free {
+		return value, checkFree(name, value)
+	}
 	if c, found := firstMeta(value); found {
 		return "", refuse(RuleMetacharacter, name+" contains forbidden shell metacharacter "+show(c))
 	}
@@ -115,6 +121,16 @@ func Check(name, value string, r Rule) (canonical string, b *guards.Block) {
 		return "", refuse(RuleNotInList, name+" is not one of "+list(r.Enum))
 	}
 	return canonical, nil
+}
+
+func checkFree(name, value string) *guards.Block {
+	switch found := Examine(value); {
+	case len(found) > 0:
+		return refuse(found[0].Rule, name+" would do more than be an argument ("+found[0].Rule+")")
+	case startsWithDash(strings.TrimLeft(value, " \t")):
+		return refuse(RuleLeadingDash, name+" must not start with a dash")
+	}
+	return nil
 }
 
 // startsWithDash reports whether a program could take value for an option.

@@ -148,7 +148,7 @@ func forGuard(e audit.Event) []remedy {
 	case "argument":
 		all = append(all, remedy{Change: "arguments within what tools." + e.Upstream + "/" + e.Name + ".args allows", Grants: "this call"})
 	case "command":
-		all = append(all, remedy{Change: "a value of the argument that tools." + e.Upstream + "/" + e.Name + ".args lists under enum", Grants: "this call"})
+		all = append(all, remedy{Change: "a value of the argument that tools." + e.Upstream + "/" + e.Name + ".args lists under enum, or, with command, one that does nothing but be an argument", Grants: "this call"})
 	case "ssrf":
 		all = append(all, remedy{Change: "an https URL of a public host, on a port and of a host that the configuration allows", Grants: "this call"})
 	case "input_secrets":

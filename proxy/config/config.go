@@ -308,7 +308,7 @@ type Tool struct {
 }
 
 // Arg says what an argument may hold. Its zero value is refused. At most one of Enum,
-// SSRF and Handle says what it is; the others bound its value.
+// SSRF, Command and Handle says what it is; the others bound its value.
 type Arg struct {
 	// Enum maps each accepted value to the constant that the upstream receives.
 	// Nil binds no list; an empty one is refused.
@@ -316,6 +316,9 @@ type Arg struct {
 	// SSRF checks the argument as a URL that the upstream will fetch. Nil does
 	// not bind the check.
 	SSRF *SSRF `json:"ssrf,omitempty" jsonschema:"The argument is a URL that the server will fetch; {} means the defaults."`
+	// Command says that the value reaches a command line as free text. False does not
+	// bind the check.
+	Command bool `json:"command,omitempty" jsonschema:"The argument is free text that reaches a command line: what would start a command, expand, redirect or act as an option is refused. A list (enum) is safer. Default: false."`
 	// Handle wants a handle that a result has given to the same caller. False does
 	// not bind the check.
 	Handle bool `json:"handle,omitempty" jsonschema:"The argument must be a handle that a result has given to the same caller. Default: false."`

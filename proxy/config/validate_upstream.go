@@ -116,16 +116,16 @@ func (a Arg) check(k *checker, path, name string) {
 		k.badKey(path, "an argument needs a name")
 	}
 	bound := 0
-	for _, b := range []bool{a.Enum != nil, a.SSRF != nil, a.Handle} {
+	for _, b := range []bool{a.Enum != nil, a.SSRF != nil, a.Command, a.Handle} {
 		if b {
 			bound++
 		}
 	}
 	if bound > 1 {
-		k.lacks(path, "takes one of enum, ssrf and handle")
+		k.lacks(path, "takes one of enum, ssrf, command and handle")
 	}
 	if bound == 0 && !a.Bounds() {
-		k.lacks(path, "binds nothing: say enum, ssrf, handle, pattern, prefix, hosts, min, max, max_length, owner or required")
+		k.lacks(path, "binds nothing: say enum, ssrf, command, handle, pattern, prefix, hosts, min, max, max_length, owner or required")
 	}
 	a.checkBounds(k, path)
 	if a.Enum != nil {
@@ -156,7 +156,7 @@ func (a Arg) number() bool { return a.Min != nil || a.Max != nil }
 func (a Arg) checkBounds(k *checker, path string) {
 	text := a.Pattern != "" || a.Prefix != nil || a.Hosts != nil || a.MaxLength != 0
 	switch {
-	case a.number() && (text || a.Enum != nil || a.SSRF != nil || a.Handle):
+	case a.number() && (text || a.Enum != nil || a.SSRF != nil || a.Command || a.Handle):
 		k.lacks(path, "min and max are for numbers, and exclude everything but required")
 	case a.Enum != nil && text:
 		k.lacks(path, "enum lists the values, and excludes everything but required")

@@ -272,7 +272,7 @@ func (r *reader) schema(s *Server, at Report, name string, raw json.RawMessage) 
 		case is(arg, credentialNames):
 			r.add(at, RuleCredential, "give the server a credential of its own (upstreams: "+s.Name+": credential), so that no model sees one", "a model would have to know it")
 		case is(arg, commandNames) && p.Pattern == "":
-			r.add(at, RuleCommand, cure("{ enum: { … } }"), "whatever the model writes is run")
+			r.add(at, RuleCommand, cure("{ enum: { … } }")+", or { command: true } where it is free text", "whatever the model writes is run")
 		case is(arg, urlNames) || p.Format == "uri":
 			r.add(at, RuleURL, cure("{ ssrf: {} }"), "the server fetches or passes on any URL")
 		case is(arg, pathNames) && p.Pattern == "":

@@ -121,8 +121,8 @@ func (s *Sidecar) inputGuards(needs func(*guards.Call) bool) []guards.Input {
 		bounds[tool] = argumentRules(t)
 		enums[tool], urls[tool] = map[string]command.Rule{}, map[string]ssrf.Rule{}
 		for name, a := range t.Args {
-			if a.Enum != nil {
-				enums[tool][name] = command.Rule{Enum: a.Enum}
+			if a.Enum != nil || a.Command {
+				enums[tool][name] = command.Rule{Enum: a.Enum, Free: a.Command}
 			}
 			if a.SSRF != nil {
 				urls[tool][name] = ssrf.Rule{Hosts: a.SSRF.Hosts, Ports: a.SSRF.Ports}
