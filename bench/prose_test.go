@@ -12,7 +12,7 @@ import (
 // different and the same in every run, in which no guard finds anything. A
 // finding would change the answer, and another path would be measured.
 func TestProse(t *testing.T) {
-	for _, size := range []int{1, 2, 99, 100, 101, 10 << 10, 100 << 10} {
+	for _, size := range []int{1, 2, 99, 100, 101, 10 << 10, 100 << 10, 1 << 20} {
 		seen := map[string]bool{}
 		for v := range 2 * variants {
 			text := textOf(size, v)

@@ -21,6 +21,7 @@ var scanMutants = []mutant{
 	modelMutant("said again, worse", "guards/injection/features.go", "place[0].three == three && ", "place[0].three != three && "),
 	modelMutant("windows do not slide", "guards/injection/model.go", "sum, count = sum+at-sums[slot], count+t.n-counts[slot]", "sum, count = sum+at, count+t.n"),
 	modelMutant("only the last window", "guards/injection/model.go", "; v > best {", "; v > -1e9 {"),
+	{name: "injection model: long texts", file: "guards/injection/model.go", old: "logistic(best - Discount(n))", new: "logistic(best)", pkgs: []string{"./bench"}, run: "TestProse"},
 	modelMutant("any file", "guards/injection/model.go", "len(b) != head+Buckets || ", "len(b) < head+Buckets || "),
 	hiddenCharacters("tags are flags", "if c.flag(start, end) {", "if true {"),
 	hiddenCharacters("any tags spell a flag", "before != black || ", "before == 0 || "),

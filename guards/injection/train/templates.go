@@ -29,6 +29,7 @@ type example struct {
 const (
 	attacksEach = 4
 	harmless    = 6
+	longEach    = 4
 )
 
 // generate makes texts from the templates: every sentence several times, in carriers.
@@ -57,7 +58,29 @@ func generate(seed uint64) (all []example) {
 			}
 		}
 	}
+	for i := range languages {
+		l := &languages[i]
+		n := len(l.benign) * longEach
+		for range n {
+			all = append(all, example{r.document(l), false, "template-" + l.code, ""})
+		}
+	}
 	return all
+}
+
+// document is a long harmless text: what is rare in a sentence is common in a book, and the
+// window of a long text that says most says a lot.
+func (r *random) document(l *language) string {
+	var b strings.Builder
+	for n := 8 + r.below(40); n > 0; n-- {
+		text := r.pick(l.benign)
+		if r.below(3) == 0 {
+			text = r.pick(l.hard)
+		}
+		b.WriteString(text)
+		b.WriteString([]string{" ", " ", " ", "\n\n", "\n- "}[r.below(5)])
+	}
+	return b.String()
 }
 
 // attack fills a template in.
