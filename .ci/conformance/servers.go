@@ -30,6 +30,8 @@ var changes = []change{
 	{server: "*", step: "unknown tool", path: "/*", reason: "one answer for tools that do not exist, are hidden or are forbidden"},
 	{server: "server-everything", step: "get-env 1", path: "/result/content/0/text", reason: "the environment holds a key, which is redacted"},
 	{server: "server-everything", step: "get-env 1", path: "/result/_meta", reason: "says so; a note would break the JSON of the text"},
+	{server: "server-everything", step: "echo 1", path: "/result/content/0/text", reason: "a NUL in the text is made visible"},
+	{server: "server-everything", step: "echo 1", path: "/result/content/1", reason: "the note that says so"},
 	{server: "server-filesystem", step: "read_text_file 4", path: "/result/content/0/text", reason: "the file holds a key, which is redacted"},
 	{server: "server-filesystem", step: "read_text_file 4", path: "/result/structuredContent/content", reason: "the same in the other view"},
 	{server: "server-filesystem", step: "read_text_file 4", path: "/result/_meta", reason: "says so"},
