@@ -285,11 +285,10 @@ func (l *linter) tools() {
 	}
 }
 
-// LintListed is the part of Lint that compares tools with what their servers list. It
-// needs Tools and Listed only.
-func LintListed(in LintInput) (smells []Smell) {
-	for _, t := range in.Tools {
-		smells = append(smells, t.against(in.Listed)...)
+// LintListed is the part of Lint that compares tools with what their servers list.
+func LintListed(tools []LintTool, listed map[string]map[string][]string) (smells []Smell) {
+	for _, t := range tools {
+		smells = append(smells, t.against(listed)...)
 	}
 	return smells
 }

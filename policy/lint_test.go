@@ -104,7 +104,7 @@ func TestLintRepeatsLittle(t *testing.T) {
 	for i := range 30 {
 		many[fmt.Sprintf("t%02d%s", i, strings.Repeat("é", 4096))] = nil
 	}
-	got := LintListed(LintInput{Tools: []LintTool{{Name: "docs/x"}}, Listed: map[string]map[string][]string{"docs": many}})
+	got := LintListed([]LintTool{{Name: "docs/x"}}, map[string]map[string][]string{"docs": many})
 	if len(got) != 1 || len(got[0].Cure) > 20*130+80 || !strings.HasSuffix(got[0].Cure, " and 10 more") || !utf8.ValidString(got[0].Cure) {
 		t.Errorf("%+v", got)
 	}

@@ -1,10 +1,10 @@
 package main
 
 import (
-	"os"
 	"testing"
 
 	"mcp-sidecar/bench/corpus"
+	"mcp-sidecar/bench/corpus/corpustest"
 	"mcp-sidecar/proxy/scan"
 )
 
@@ -49,7 +49,7 @@ func source(name string, of func(figures) float64) func(*result) float64 {
 
 // TestFloors holds the guards to what they found.
 func TestFloors(t *testing.T) {
-	dir := corporaDir(t)
+	dir := corpustest.Dir(t)
 	results := map[string]*result{}
 	for _, kind := range scan.Kinds() {
 		items, err := corpus.Read(dir, kind)
@@ -63,19 +63,4 @@ func TestFloors(t *testing.T) {
 			t.Errorf("%s: %s is %.2f, not within %.2f and %.2f", f.kind, f.what, got, f.least, f.most)
 		}
 	}
-}
-
-// corporaDir is where the labelled texts are. They are no part of the project: without
-// them the test is skipped, unless REQUIRE_CORPORA wants it.
-func corporaDir(t *testing.T) string {
-	t.Helper()
-	dir := os.Getenv("CORPORA_DIR")
-	switch {
-	case dir != "":
-	case os.Getenv("REQUIRE_CORPORA") == "1":
-		t.Fatal("REQUIRE_CORPORA=1, but CORPORA_DIR does not say where the labelled texts are")
-	default:
-		t.Skip("CORPORA_DIR does not say where the labelled texts are")
-	}
-	return dir
 }

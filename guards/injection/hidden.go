@@ -1,11 +1,10 @@
 package injection
 
 import (
-	"encoding/base64"
-	"encoding/hex"
 	"strings"
-	"unicode"
 	"unicode/utf8"
+
+	known "mcp-sidecar/guards/text"
 )
 
 // Text that was written so that a model reads what a scanner does not. One pass looks for
@@ -16,12 +15,10 @@ import (
 
 // Bounds of decoding.
 const (
-	maxDepth   = 3    // encodings inside one another
-	maxMade    = 4    // bytes of all readings for each byte of the text,
-	freeMade   = 1024 // and as many besides
-	shortest64 = 20   // characters of Base64, and
-	shortest16 = 24   // of hexadecimal, that may hide a sentence
-	fewWords   = 2    // common words that a line must have when it is read another way
+	maxDepth = 3    // encodings inside one another
+	maxMade  = 4    // bytes of all readings for each byte of the text,
+	freeMade = 1024 // and as many besides
+	fewWords = 2    // common words that a line must have when it is read another way
 )
 
 // hiding looks for other readings of a text, and reads them.
@@ -39,13 +36,18 @@ func (h *hiding) find(text string) {
 	}
 	for from := 0; from < len(text); {
 		l := line{text: text}
-		from = l.read(from)
+		from = l.read(from, h)
 		h.line(&l)
-		for _, r := range l.runs[:l.n] {
-			if reading, ok := unpack(text[r.start:r.end], r.hex); ok {
-				h.read(reading, r.start, r.end)
-			}
-		}
+	}
+	for start, end := known.NextPacked(text, 0); start >= 0; start, end = known.NextPacked(text, end) {
+		h.unpack(text, start, end)
+	}
+}
+
+// unpack reads what a run of Base64 or hexadecimal says.
+func (h *hiding) unpack(text string, start, end int) {
+	if reading := known.Unpack(text[start:end]); reading != "" {
+		h.read(reading, start, end)
 	}
 }
 
@@ -88,19 +90,6 @@ type line struct {
 	leet       int // words that are common when digits stand for letters
 	single     int // words of one letter
 	split      int // marks of emphasis inside words
-
-	runs [maxRuns]run
-	n    int
-}
-
-// maxRuns bounds the runs of one line that are decoded. A line that has more is none that
-// hides an instruction: each takes twenty characters of it.
-const maxRuns = 64
-
-// run is a place where something may be encoded.
-type run struct {
-	start, end int
-	hex        bool
 }
 
 // Classes of bytes.
@@ -108,9 +97,8 @@ const (
 	isAlpha  = 1 << iota // a letter
 	isNumber             // a digit
 	isSign               // a sign that stands for a letter: @ $
-	is64                 // of Base64, in either alphabet
 	is16                 // hexadecimal
-	isEmph               // a mark of emphasis: * _ ` ~
+	isEmph               // a mark of emphasis: * ` ~
 )
 
 var byteClasses = buildClasses()
@@ -120,18 +108,14 @@ func buildClasses() (table [256]uint8) {
 		b := byte(i)
 		switch {
 		case 'a' <= b|0x20 && b|0x20 <= 'z' && b < utf8.RuneSelf:
-			table[i] = isAlpha | is64
+			table[i] = isAlpha
 			if b|0x20 <= 'f' {
 				table[i] |= is16
 			}
 		case '0' <= b && b <= '9':
-			table[i] = isNumber | is64 | is16
+			table[i] = isNumber | is16
 		case b == '@' || b == '$':
 			table[i] = isSign
-		case b == '+' || b == '/' || b == '=' || b == '-':
-			table[i] = is64
-		case b == '_':
-			table[i] = is64 | isEmph
 		case b == '*' || b == '`' || b == '~':
 			table[i] = isEmph
 		}
@@ -139,63 +123,36 @@ func buildClasses() (table [256]uint8) {
 	return table
 }
 
-// read takes in the line that begins at from, and returns where the next one does. Lines
-// that are wrapped Base64 are one.
-func (l *line) read(from int) (next int) {
+// read takes in the line that begins at from, and returns where the next one does. Pairs of
+// hexadecimal digits that stand apart are read at once.
+func (l *line) read(from int, h *hiding) (next int) {
 	s := l.text
 	l.start = from
-	i, in64, pairs, pairsAt := from, from, 0, 0
+	i, pairs, pairsAt := from, 0, 0
 	for i < len(s) && s[i] != '\n' {
 		switch c := byteClasses[s[i]]; {
 		case c&(isAlpha|isNumber|isSign) != 0:
 			at := i
 			i = l.word(i)
-			if i-at == 2 && byteClasses[s[at]]&is16 != 0 && byteClasses[s[at+1]]&is16 != 0 {
-				if pairs == 0 {
-					pairsAt = at
-				}
-				if pairs++; 2*pairs >= shortest16 && (i == len(s) || !l.pairFollows(i)) {
-					l.add(run{pairsAt, i, true})
-					pairs = 0
-				}
-			} else {
+			if i-at != 2 || byteClasses[s[at]]&is16 == 0 || byteClasses[s[at+1]]&is16 == 0 {
+				pairs = 0
+				continue
+			}
+			if pairs == 0 {
+				pairsAt = at
+			}
+			if pairs++; 2*pairs >= known.ShortestPacked && !l.pairFollows(i) {
+				h.unpack(s, pairsAt, i)
 				pairs = 0
 			}
 			continue
-		case c&isEmph != 0 && i > from && i+1 < len(s) && byteClasses[s[i-1]]&isAlpha != 0 && s[i] != '_':
+		case c&isEmph != 0 && i > from && i+1 < len(s) && byteClasses[s[i-1]]&isAlpha != 0:
 			l.split++
-		}
-		if byteClasses[s[i]]&is64 == 0 {
-			l.packed(in64, i)
-			in64 = i + 1
 		}
 		i++
 	}
-	l.packed(in64, i)
 	l.end = i
-	if end := wrapped(s, i); end > i && i-in64 >= fullLine {
-		l.add(run{in64, end, false})
-		return end
-	}
 	return i + 1
-}
-
-// fullLine is how long the lines of wrapped Base64 are at least.
-const fullLine = 60
-
-// wrapped is where Base64 ends that goes on in the lines behind the one which ends at i.
-func wrapped(s string, i int) int {
-	for i > 0 && i < len(s) && s[i-1] != '=' {
-		end := i + 1
-		for end < len(s) && byteClasses[s[end]]&is64 != 0 {
-			end++
-		}
-		if end == i+1 || end < len(s) && s[end] != '\n' {
-			break
-		}
-		i = end
-	}
-	return i
 }
 
 // pairFollows says whether two more hexadecimal digits stand behind a blank at i.
@@ -203,20 +160,6 @@ func (l *line) pairFollows(i int) bool {
 	s := l.text
 	return i+2 < len(s) && (s[i] == ' ' || s[i] == ':') && byteClasses[s[i+1]]&is16 != 0 && byteClasses[s[i+2]]&is16 != 0 &&
 		(i+3 == len(s) || byteClasses[s[i+3]]&(isAlpha|isNumber) == 0)
-}
-
-// packed enters a run of characters of Base64.
-func (l *line) packed(start, end int) {
-	if end-start >= shortest64 {
-		l.add(run{start, end, false})
-	}
-}
-
-func (l *line) add(r run) {
-	if l.n < len(l.runs) {
-		l.runs[l.n] = r
-		l.n++
-	}
 }
 
 // word reads a word that starts at i.
@@ -362,115 +305,4 @@ func (h *hiding) turned(s string) {
 		h.read(backwards(s[start+len(override):end]), start, end)
 		from = end
 	}
-}
-
-// unpack decodes a run. What is no text is nothing that a model would read.
-func unpack(s string, isHex bool) (string, bool) {
-	if isHex {
-		return unpack16(s)
-	}
-	// A name in front ("payload=", "data/") is no part of it.
-	for _, from := range [...]int{0, strings.LastIndexAny(strings.TrimRight(s, "="), "=/") + 1} {
-		rest := s[from:]
-		if text, ok := unpack16(rest); ok {
-			return text, true
-		}
-		if text, ok := unpack64(rest); ok || from == len(s) {
-			return text, ok
-		}
-	}
-	return "", false
-}
-
-// Separators of hexadecimal digits, and what Base64 may be written with.
-var (
-	withoutBlanks = strings.NewReplacer(" ", "", ":", "")
-	withoutLines  = strings.NewReplacer("\n", "", "\r", "", "-", "+", "_", "/")
-)
-
-func unpack16(s string) (string, bool) {
-	var head [12]byte
-	n := 0 // digits of the head
-	for i := 0; i < len(s) && n < 2*len(head); i++ {
-		v := s[i]
-		switch {
-		case v == ' ' || v == ':':
-			continue
-		case byteClasses[v]&is16 == 0:
-			return "", false
-		case v > '9':
-			v = (v | 0x20) - 'a' + 10
-		default:
-			v -= '0'
-		}
-		head[n/2] = head[n/2]<<4 | v
-		n++
-	}
-	if n < 2*len(head) || !likely(head[:]) {
-		return "", false
-	}
-	b, err := hex.DecodeString(withoutBlanks.Replace(s))
-	return string(b), err == nil && readable(b)
-}
-
-func unpack64(s string) (string, bool) {
-	var in, out [24]byte
-	n := 0
-	for i := 0; i < len(s) && n < len(in); i++ {
-		switch v := s[i]; v {
-		case '\n', '\r':
-			continue
-		case '=':
-			return "", false
-		case '-':
-			in[n] = '+'
-		case '_':
-			in[n] = '/'
-		default:
-			in[n] = v
-		}
-		n++
-	}
-	head := (n - 1) / 4 * 4 // without what may be padding
-	if n < shortest64 {
-		return "", false
-	}
-	if k, err := base64.RawStdEncoding.Decode(out[:], in[:head]); err != nil || !likely(out[:k]) {
-		return "", false
-	}
-	s = strings.TrimRight(withoutLines.Replace(s), "=")
-	if len(s)%4 == 1 {
-		s = s[:len(s)-1] // a character that is cut off
-	}
-	b, err := base64.RawStdEncoding.DecodeString(s)
-	return string(b), err == nil && readable(b)
-}
-
-// likely says whether b may begin a text: mostly letters and blanks, and no controls.
-func likely(b []byte) bool {
-	letters := 0
-	for _, c := range b {
-		switch {
-		case byteClasses[c]&isAlpha != 0 || c == ' ' || c >= utf8.RuneSelf:
-			letters++
-		case c < ' ' && c != '\n' && c != '\r' && c != '\t' || c == 0x7f:
-			return false
-		}
-	}
-	return 2*letters >= len(b)
-}
-
-// readable says whether b is text: nearly all of it can be printed.
-func readable(b []byte) bool {
-	if !utf8.Valid(b) {
-		return false
-	}
-	odd, n := 0, 0
-	for _, r := range string(b) {
-		n++
-		if !unicode.IsPrint(r) && r != '\n' && r != '\r' && r != '\t' {
-			odd++
-		}
-	}
-	return odd*20 <= n
 }

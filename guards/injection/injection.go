@@ -3,9 +3,9 @@
 //
 // Two different jobs:
 //
-//   - Find reports signatures: families of phrases, fake chat markup, hidden
-//     comments. It sees what attackers usually write, never a paraphrase, so a
-//     silent Find proves nothing.
+//   - Find reports signatures (families of phrases, fake chat markup, hidden
+//     comments), also in what is encoded, and what only a trained model takes
+//     for an attack. Neither sees everything, so a silent Find proves nothing.
 //   - Change does not depend on Find. It puts untrusted text between delimiters
 //     and makes look-alikes of these delimiters harmless, whoever wrote them.
 //

@@ -1,12 +1,12 @@
 package secrets
 
 import (
-	"encoding/base64"
-	"encoding/hex"
 	"html"
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"mcp-sidecar/guards/text"
 )
 
 // A secret that was encoded is one: who reads the text decodes it without effort. What may
@@ -14,8 +14,8 @@ import (
 // of the encoded form.
 
 const (
-	maxDepth   = 3  // encodings inside one another
-	shortest64 = 24 // characters of Base64 or hexadecimal that may hold a secret
+	maxDepth       = 3  // encodings inside one another
+	shortestPacked = 24 // characters of Base64 or hexadecimal that may hold a secret
 )
 
 // encoded looks for secrets in what the text says otherwise.
@@ -28,34 +28,27 @@ func (c *scanner) encoded() {
 }
 
 // inner scans a decoded text.
-func (c *scanner) inner(text string) []candidate {
-	d := scanner{text: text, depth: c.depth + 1}
+func (c *scanner) inner(decoded string) []candidate {
+	if decoded == "" {
+		return nil
+	}
+	d := scanner{text: decoded, depth: c.depth + 1}
 	d.scan()
 	d.plain = merge(d.seen)
 	d.encoded()
-	c.work += d.work + len(text)
+	c.work += d.work + len(decoded)
 	return d.seen
 }
 
 // packed decodes runs of Base64 and hexadecimal. Of a run that holds a secret all goes.
 func (c *scanner) packed() {
-	s := c.text
-	for i := 0; i < len(s); {
-		if packing[s[i]] == 0 {
-			i++
+	for start, end := text.NextPacked(c.text, 0); start >= 0; start, end = text.NextPacked(c.text, end) {
+		if end-start < shortestPacked || c.covered(start, end) {
 			continue
 		}
-		start, kinds := i, uint8(3)
-		for i < len(s) && packing[s[i]] != 0 {
-			kinds &= packing[s[i]]
-			i++
-		}
-		c.work += i - start
-		if i-start < shortest64 || c.covered(start, i) {
-			continue
-		}
-		if found := c.inner(unpack(s[start:i], kinds&2 != 0)); len(found) > 0 {
-			c.seen = append(c.seen, candidate{found[0].rule, start, i, true})
+		c.work += end - start
+		if found := c.inner(text.Unpack(c.text[start:end])); len(found) > 0 {
+			c.seen = append(c.seen, candidate{found[0].rule, start, end, true})
 		}
 	}
 }
@@ -69,89 +62,6 @@ func (c *scanner) covered(start, end int) bool {
 		return 1
 	})
 	return i < len(c.plain) && c.plain[i].start < end
-}
-
-// packing says of a byte whether it stands in Base64, in either alphabet (1), and in
-// hexadecimal (2).
-var packing = buildPacking()
-
-func buildPacking() (table [256]uint8) {
-	for i := range table {
-		b := byte(i)
-		switch {
-		case isDigit(b) || 'a' <= b && b <= 'f' || 'A' <= b && b <= 'F':
-			table[i] = 3
-		case isAlnum(b) || strings.IndexByte("+/=-_", b) >= 0:
-			table[i] = 1
-		}
-	}
-	return table
-}
-
-// unpack decodes a run; what is no text is "".
-func unpack(s string, isHex bool) string {
-	var head, out [24]byte
-	if isHex { // no Base64 is written with these few
-		n := copy(head[:], s)
-		if k, err := hex.Decode(out[:], head[:n]); err != nil || !printable(out[:k]) || len(s)%2 != 0 {
-			return ""
-		}
-		b, err := hex.DecodeString(s)
-		if err != nil || !printable(b) {
-			return ""
-		}
-		return string(b)
-	}
-	s = strings.TrimLeft(s, "=/-_") // "key=", "data/"
-	if cut := strings.LastIndexByte(strings.TrimRight(s, "="), '='); cut >= 0 {
-		if s = s[cut+1:]; len(s) >= shortest64 && !strings.ContainsFunc(s, func(r rune) bool { return packing[byte(r)]&2 == 0 }) {
-			return unpack(s, true)
-		}
-	}
-	s = strings.TrimRight(s, "=")
-	if len(s) < shortest64-4 {
-		return ""
-	}
-	n := copy(head[:], s) / 4 * 4
-	for i, b := range head[:n] {
-		head[i] = standard(b)
-	}
-	if k, err := base64.RawStdEncoding.Decode(out[:], head[:n]); err != nil || !printable(out[:k]) {
-		return "" // most runs are names, hashes and identifiers: no copy is made of them
-	}
-	if len(s)%4 == 1 {
-		s = s[:len(s)-1] // a character that is cut off
-	}
-	b := []byte(s)
-	for i, v := range b {
-		b[i] = standard(v)
-	}
-	decoded, err := base64.RawStdEncoding.DecodeString(string(b))
-	if err != nil || !printable(decoded) {
-		return ""
-	}
-	return string(decoded)
-}
-
-// standard is a character of the alphabet for URLs in the other one.
-func standard(b byte) byte {
-	switch b {
-	case '-':
-		return '+'
-	case '_':
-		return '/'
-	}
-	return b
-}
-
-// printable says whether b may be text: no controls but blanks.
-func printable(b []byte) bool {
-	for _, v := range b {
-		if v < ' ' && v != '\n' && v != '\r' && v != '\t' || v == 0x7f {
-			return false
-		}
-	}
-	return true
 }
 
 // escaped reads the text without escapes and without characters that show nothing, where it
@@ -171,8 +81,8 @@ func (c *scanner) escaped() {
 	if first == len(s) {
 		return
 	}
-	text := append(make([]byte, 0, len(s)), s[:first]...)
-	at := make([]int, first, len(s)+1) // where each byte of text comes from
+	plain := append(make([]byte, 0, len(s)), s[:first]...)
+	at := make([]int, first, len(s)+1) // where each byte of plain comes from
 	for i := range at {
 		at[i] = i
 	}
@@ -180,19 +90,19 @@ func (c *scanner) escaped() {
 		r, width := escape(s[i:])
 		switch {
 		case width == 0:
-			text, at = append(text, s[i]), append(at, i)
+			plain, at = append(plain, s[i]), append(at, i)
 			i++
 			continue
 		case r >= 0:
 			var buf [utf8.UTFMax]byte
 			for _, b := range buf[:utf8.EncodeRune(buf[:], r)] {
-				text, at = append(text, b), append(at, i)
+				plain, at = append(plain, b), append(at, i)
 			}
 		}
 		i += width
 	}
 	at = append(at, len(s))
-	for _, f := range c.inner(string(text)) {
+	for _, f := range c.inner(string(plain)) {
 		start, end := at[f.start], at[f.end]
 		if !c.covered(start, end) {
 			c.seen = append(c.seen, candidate{f.rule, start, end, f.exact})
@@ -227,8 +137,8 @@ func escape(s string) (r rune, width int) {
 		if end < 2 {
 			return 0, 0
 		}
-		if text := html.UnescapeString(s[:end+1]); utf8.RuneCountInString(text) == 1 {
-			r, _ := utf8.DecodeRuneInString(text)
+		if one := html.UnescapeString(s[:end+1]); utf8.RuneCountInString(one) == 1 {
+			r, _ := utf8.DecodeRuneInString(one)
 			return r, end + 1
 		}
 	case s[0] >= utf8.RuneSelf:

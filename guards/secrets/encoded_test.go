@@ -65,6 +65,16 @@ func TestEncoded(t *testing.T) {
 	}
 }
 
+// A byte that is no text, or a line break, does not hide the rest.
+func TestEncodedInLines(t *testing.T) {
+	encoded := base64.StdEncoding.EncodeToString([]byte(strings.Repeat("a line of settings\n", 3) + "key = " + awsID + "\n\x00and more settings"))
+	for _, s := range []string{encoded, encoded[:76] + "\n" + encoded[76:], encoded[:76] + "\r\n" + encoded[76:]} {
+		if out, found := Redact("data: " + s + "\n. end"); out != "data: [REDACTED:aws_access_key]\n. end" {
+			t.Errorf("%q, %+v", out, found)
+		}
+	}
+}
+
 // What is encoded and no secret stays.
 func TestEncodedHarmless(t *testing.T) {
 	for _, text := range []string{"The quick brown fox jumps over the lazy dog near the bank", `{"id":17,"name":"boiler","ok":true}`, "https://example.com/docs/page?lang=en&sort=asc"} {

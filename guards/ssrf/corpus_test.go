@@ -1,43 +1,27 @@
 package ssrf_test
 
 import (
-	"bufio"
-	"encoding/json"
-	"os"
-	"path/filepath"
 	"testing"
 
+	"mcp-sidecar/bench/corpus"
+	"mcp-sidecar/bench/corpus/corpustest"
 	"mcp-sidecar/guards/ssrf"
 )
 
-// TestCorpus measures the guard on the development corpus, which is not part of
-// this repository: CORPORA_DIR names its folder. REQUIRE_CORPORA=1 turns its
-// absence into a failure.
+// TestCorpus measures the whole check, with a resolver that knows public addresses only,
+// on labelled URLs.
 func TestCorpus(t *testing.T) {
-	f, err := os.Open(filepath.Join(os.Getenv("CORPORA_DIR"), "ssrf.jsonl"))
+	items, err := corpus.Read(corpustest.Dir(t), "ssrf")
 	if err != nil {
-		if os.Getenv("REQUIRE_CORPORA") == "1" {
-			t.Fatal(err)
-		}
-		t.Skip("no corpus: set CORPORA_DIR")
+		t.Fatal(err)
 	}
-	defer f.Close()
 	attacks, missed, benign, wrong, skipped := 0, 0, 0, 0, 0
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		var item struct {
-			ID       string
-			Label    int
-			Text     string
-			NeedsDNS bool `json:"needs_dns"`
-		}
-		if err := json.Unmarshal(lines.Bytes(), &item); err != nil {
-			t.Fatal(err)
-		}
+	for _, item := range items {
 		refused := ssrf.Check(t.Context(), public, item.Text, ssrf.Rule{}) != nil
 		switch {
-		case item.Label == 1 && item.NeedsDNS:
+		case item.Attack && item.NeedsDNS:
 			skipped++
-		case item.Label == 1:
+		case item.Attack:
 			attacks++
 			if !refused {
 				missed++

@@ -16,9 +16,15 @@ import (
 )
 
 type initFlags struct {
-	upstream, name, credential, dir string
-	command                         []string
-	force, json                     bool
+	serverFlags
+	dir         string
+	force, json bool
+}
+
+// serverFlags say which server a command is about.
+type serverFlags struct {
+	upstream, name, credential string
+	command                    []string
 }
 
 // initTime is how long a server may take to start and to list its tools.
@@ -106,7 +112,7 @@ func listCode(err error) int {
 }
 
 // starter checks the flags and begins.
-func (f initFlags) starter() (*starter, error) {
+func (f serverFlags) starter() (*starter, error) {
 	s := &starter{name: f.name, url: f.upstream, command: f.command}
 	if !nameable(f.name) || strings.ContainsAny(f.name, "/:@.") {
 		return nil, fmt.Errorf("--name %q: letters, digits, _ and - only", visible(f.name))

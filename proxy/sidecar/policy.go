@@ -80,9 +80,7 @@ func (s *Sidecar) lintPolicy(rows policy.Rows) {
 // server does not, once the server was asked: each once, as a server may list the same
 // again and again.
 func (s *Sidecar) lintListed(server string, listed map[string][]string) {
-	in := LintInput(s.cfg, policy.Rows{})
-	in.Listed = map[string]map[string][]string{server: listed}
-	for _, smell := range policy.LintListed(in) {
+	for _, smell := range policy.LintListed(lintTools(s.cfg), map[string]map[string][]string{server: listed}) {
 		if _, said := s.parts.unlisted.LoadOrStore(smell.Place(), true); !said {
 			s.log.Warn("the configuration is about what the server does not list", "at", smell.Place(), "rule", smell.Rule, "why", smell.Text, "cure", smell.Cure)
 		}
@@ -91,13 +89,7 @@ func (s *Sidecar) lintListed(server string, listed map[string][]string) {
 
 // LintInput is what rows are read against under a configuration.
 func LintInput(cfg *config.Config, rows policy.Rows) policy.LintInput {
-	in := policy.LintInput{Rows: rows, Servers: slices.Sorted(maps.Keys(cfg.Upstreams))}
-	catalog := catalogOf(cfg)
-	for _, name := range slices.Sorted(maps.Keys(cfg.Tools)) {
-		server, tool, _ := strings.Cut(name, "/")
-		entry, _ := catalog.Lookup(server, tool)
-		in.Tools = append(in.Tools, policy.LintTool{Name: name, Entry: entry, Args: slices.Sorted(maps.Keys(cfg.Tools[name].Args)), Owned: cfg.Tools[name].Owned()})
-	}
+	in := policy.LintInput{Rows: rows, Servers: slices.Sorted(maps.Keys(cfg.Upstreams)), Tools: lintTools(cfg)}
 	auth := cfg.Auth
 	if auth == nil {
 		return in
@@ -117,6 +109,16 @@ func LintInput(cfg *config.Config, rows policy.Rows) policy.LintInput {
 		in.Granted = staticScopes(cfg)
 	}
 	return in
+}
+
+func lintTools(cfg *config.Config) (tools []policy.LintTool) {
+	catalog := catalogOf(cfg)
+	for _, name := range slices.Sorted(maps.Keys(cfg.Tools)) {
+		server, tool, _ := strings.Cut(name, "/")
+		entry, _ := catalog.Lookup(server, tool)
+		tools = append(tools, policy.LintTool{Name: name, Entry: entry, Args: slices.Sorted(maps.Keys(cfg.Tools[name].Args)), Owned: cfg.Tools[name].Owned()})
+	}
+	return tools
 }
 
 // staticScopes are the scopes that tokens of the file have, where there are no others. A

@@ -6,21 +6,14 @@ import (
 	"strings"
 	"testing"
 
+	"mcp-sidecar/bench/corpus/corpustest"
 	"mcp-sidecar/guards/injection"
 )
 
 // The model of the guard is what this command makes, byte for byte.
 func TestReproducible(t *testing.T) {
-	dir := os.Getenv("CORPORA_DIR")
-	switch {
-	case dir != "":
-	case os.Getenv("REQUIRE_CORPORA") == "1":
-		t.Fatal("REQUIRE_CORPORA=1, but CORPORA_DIR does not say where the labelled texts are")
-	default:
-		t.Skip("CORPORA_DIR does not say where the labelled texts are")
-	}
 	file := t.TempDir() + "/model.bin"
-	if err := run([]string{"-corpora", dir, "-o", file}, &strings.Builder{}); err != nil {
+	if err := run([]string{"-corpora", corpustest.Dir(t), "-o", file}, &strings.Builder{}); err != nil {
 		t.Fatal(err)
 	}
 	got, err := os.ReadFile(file)
