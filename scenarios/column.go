@@ -32,6 +32,8 @@ type column struct {
 	audit    tape               // the sidecar's audit file; may be empty
 	brokered *brokered          // may be nil
 	operator *operator          // who can change the policy; may be nil
+	outward  *client            // alice's, where the server reaches the outside by the egress proxy; may be nil
+	outwards tape               // of the server that outward calls; may be empty
 	door     *column            // the sidecar's, where whatever was captured can be tried
 
 	last int // highest document ID seen so far
@@ -62,6 +64,7 @@ type event struct {
 	asked    string         // which pages asked the user, if there were any
 	page     string         // where the user's browser has stopped
 	arrived  bool           // the program that asked has got a code
+	imported string         // what the server has stored of a page that it fetched
 	inForce  bool           // every sidecar goes by what was arranged
 	granted  int            // tokens that the third party has given out for it
 	received []recorded     // what the document server got during the call
@@ -210,6 +213,9 @@ func namedID(text string) (int, bool) {
 
 // memoryName is what the document server calls its memory.
 const memoryName = "postgres://docs:n4ive@db:5432/documents"
+
+// outsideText is what outsideFile holds: three words.
+const outsideText = "none of yours\n"
 
 // canaryFile is what a successful command injection deletes.
 const canaryFile = "canary.txt"

@@ -40,7 +40,7 @@ type fakes struct {
 func startFakes(l net.Listener, ca *authority) (*fakes, error) {
 	f := &fakes{addr: l.Addr().String(), hits: make(map[string]int), codes: make(map[string]string)}
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
-	for _, host := range []string{policyHost, desktopHost, attackerHost} {
+	for _, host := range []string{policyHost, desktopHost, attackerHost, rebindHost} {
 		cert, err := ca.issue(host)
 		if err != nil {
 			return nil, err
@@ -68,7 +68,7 @@ func (f *fakes) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.mu.Unlock()
 
 	switch host {
-	case metadataHost:
+	case metadataHost, nat64Host:
 		w.Header().Set("Content-Type", "application/json")
 		// Made up in each run: nothing that a secret scanner could find in a file.
 		_ = json.NewEncoder(w).Encode(map[string]string{
@@ -78,7 +78,13 @@ func (f *fakes) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		})
 	case routerHost:
 		fmt.Fprintln(w, "<h1>Router administration</h1>")
+	case rebindHost:
+		fmt.Fprintln(w, insideText)
 	case policyHost:
+		if to, moved := map[string]string{movedPath: "http://" + metadataHost + "/latest/meta-data/", nat64Path: "http://" + nat64Host + "/latest/meta-data/"}[r.URL.Path]; moved {
+			http.Redirect(w, r, to, http.StatusFound)
+			return
+		}
 		fmt.Fprintln(w, "Be kind. Keep documents short.")
 	case desktopHost, attackerHost:
 		f.mu.Lock()
@@ -110,7 +116,7 @@ func (f *fakes) code(host string) string {
 // "host:port address" on each line.
 func hostsMap(addr string) []byte {
 	var b bytes.Buffer
-	for _, from := range []string{metadataHost + ":80", routerHost + ":80", policyHost + ":443"} {
+	for _, from := range []string{metadataHost + ":80", nat64Host + ":80", routerHost + ":80", policyHost + ":443", rebindHost + ":443"} {
 		fmt.Fprintf(&b, "%s %s\n", from, addr)
 	}
 	return b.Bytes()

@@ -99,7 +99,7 @@ func TestSilentConnectionHoldsUpNobody(t *testing.T) {
 }
 
 func TestHostsMap(t *testing.T) {
-	want := "169.254.169.254:80 127.0.0.1:7\n192.168.1.1:80 127.0.0.1:7\nexample.com:443 127.0.0.1:7\n"
+	want := "169.254.169.254:80 127.0.0.1:7\n[64:ff9b::a9fe:a9fe]:80 127.0.0.1:7\n192.168.1.1:80 127.0.0.1:7\nexample.com:443 127.0.0.1:7\nrebind.example:443 127.0.0.1:7\n"
 	if got := string(hostsMap("127.0.0.1:7")); got != want {
 		t.Errorf("hosts map %q, want %q", got, want)
 	}

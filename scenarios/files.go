@@ -28,6 +28,8 @@ const (
 	loginConfig    = "sidecar-login.yaml"  // of the sidecar at which clients log in
 	brokerConfig   = "sidecar-broker.yaml" // of the sidecar in front of a third party
 	secondConfig   = "sidecar-second.yaml" // of a second sidecar that goes by the same policy
+	egressConfig   = "sidecar-egress.yaml" // of the sidecar whose server has an egress proxy
+	outsideFile    = "outside.txt"         // outside the folders that the document servers work in
 	operatorFile   = "operator.yaml"       // for policy apply
 	rowsFile       = "rows.csv"            // that policy apply puts in the policy's place
 	brokerKeyFile  = "broker.key"          // encrypts what that sidecar keeps
@@ -49,6 +51,7 @@ const (
 	exampleAudit    = "file: " + auditFile
 	exampleState    = "state_dir: state"
 	examplePolicyAt = "policy:\n  file: " + policyFile + "\n"
+	exampleDNS      = "dns:\n"
 	exampleAudience = "  audience: [doc-server]\n"
 	exampleHeader   = "    url: " + exampleUpstream + `
     credential:

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -66,6 +67,7 @@ func (l *lab) build(ctx context.Context) error {
 		l.startProxied,
 		l.startBeside,
 		l.startSecond,
+		l.startEgress,
 		l.startLogin,
 		l.startBrokered,
 		l.connect,
@@ -126,7 +128,7 @@ func (l *lab) startFakes(ctx context.Context) error {
 	}
 	l.closers = append(l.closers, l.fakes.close)
 	l.say("fakes       %s (%s, %s, %s)", l.fakes.addr, metadataHost, routerHost, policyHost)
-	return l.folder.write(hostsFile, hostsMap(l.fakes.addr))
+	return errors.Join(l.folder.write(hostsFile, hostsMap(l.fakes.addr)), l.folder.write(outsideFile, []byte(outsideText)))
 }
 
 // startDirect starts the open document server.

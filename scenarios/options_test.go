@@ -92,7 +92,7 @@ func TestChosen(t *testing.T) {
 		args []string
 		want string
 	}{
-		{"all", nil, "matrix auth secrets injection hidden command scope consent ssrf passthrough identity stepup session keys deputy reload"},
+		{"all", nil, "matrix auth secrets injection hidden command arguments scope consent ssrf egress passthrough identity stepup session keys deputy reload"},
 		{"repeated", []string{"--only", "ssrf", "--only=auth"}, "auth ssrf"},
 		{"comma list", []string{"--only", "consent,matrix"}, "matrix consent"},
 	} {

@@ -21,6 +21,7 @@ func prepare(o options, stdout io.Writer) error {
 	if err := errors.Join(
 		errCA, errService, errIntrospect,
 		f.write(hostsFile, hostsMap(o.fakes)),
+		f.write(outsideFile, []byte(outsideText)),
 		f.config(configFile, hostOf(o.proxied), "http://"+o.issuer, atURL(exampleUpstream)),
 		placeCanary(direct), placeCanary(behind),
 	); err != nil {

@@ -48,7 +48,7 @@ func parseFlags(args []string, stdout io.Writer) (flags, error) {
 	fs.StringVar(&f.scratch, "scratch", "", "`DIR` is HOME and working directory of the shell; must hold canary.txt; needed with --exec=shell")
 	fs.StringVar(&f.hosts, "hosts", "", "`FILE` with lines \"host:port loopback-address:port\"; nothing else is dialed")
 	fs.StringVar(&f.ca, "ca-file", "", "PEM `FILE` with further root certificates for https")
-	fs.StringVar(&f.egressProxy, "egress-proxy", "", "fetch through the HTTP proxy at `URL`")
+	fs.StringVar(&f.egressProxy, "egress-proxy", "", "fetch through the HTTP proxy at `URL`; env takes that of HTTPS_PROXY, which the sidecar gives to servers that it starts")
 	fs.BoolVar(&f.reset, "reset", false, "start without documents, at id 1 (always so without DATABASE_URL)")
 	err := fs.Parse(args)
 	switch {
@@ -129,6 +129,11 @@ func badFile(name string, err error) error {
 func parseProxy(text string) (*url.URL, error) {
 	if text == "" {
 		return nil, nil
+	}
+	if text == "env" {
+		if text = os.Getenv("HTTPS_PROXY"); text == "" {
+			return nil, usage("--egress-proxy env: HTTPS_PROXY is not set; to fetch without a proxy, leave the flag out")
+		}
 	}
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "http" || u.Hostname() == "" {

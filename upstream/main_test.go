@@ -202,6 +202,7 @@ func TestExitCodes(t *testing.T) {
 		{"listen without port", []string{"--exec=argv", "--listen", "127.0.0.1"}, 2, "HOST:PORT"},
 		{"unknown exec", []string{"--exec=bash"}, 2, "shell or argv"},
 		{"proxy that is none", []string{"--exec=argv", "--egress-proxy", "socks5://u:hunter2@127.0.0.1:1"}, 2, "--egress-proxy"},
+		{"no proxy in the environment", []string{"--exec=argv", "--egress-proxy", "env"}, 2, "HTTPS_PROXY is not set"},
 		{"open shell for the network", []string{"--listen", "0.0.0.0:0", "--scratch", scratch}, 2, "--service-token-file"},
 		{"open shell for every interface", []string{"--listen", ":0", "--scratch", scratch}, 2, "--service-token-file"},
 		{"no scratch", nil, 3, "mkdir DIR && touch DIR/canary.txt"},

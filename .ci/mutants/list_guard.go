@@ -13,7 +13,7 @@ var guardMutants = []mutant{
 	{name: "consent: nested confirm counts", file: "guards/consent/consent.go", old: "if a.Path != a.Name { // not at the first level", new: "if false {", pkgs: []string{"./guards/consent"}},
 	{name: "consent: other spellings", file: "guards/consent/consent.go", old: "} else if text.IsVariant(a.Name, Argument) {", new: "} else if false && text.IsVariant(a.Name, Argument) {", pkgs: []string{"./guards/consent"}},
 	{name: "consent: nobody has to confirm", file: "guards/consent/consent.go", old: "\tif !confirmed {", new: "\tif !confirmed && false {", pkgs: []string{"./guards/consent"}},
-	{name: "SSRF: literal addresses", file: "guards/ssrf/url.go", old: "if h.addr.IsValid() && Reserved(h.addr) {", new: "if false {", pkgs: []string{"./guards/ssrf"}},
+	{name: "SSRF: literal addresses", file: "guards/ssrf/url.go", old: "if h.addr.IsValid() && Reserved(h.addr) {\n\t\treturn Target{}, refuseAddr(h.addr)\n\t}\n\tif b := p.check()", new: "if b := p.check()", pkgs: []string{"./guards/ssrf"}},
 	{name: "SSRF: any scheme", file: "guards/ssrf/url.go", old: `case p.scheme != "https":`, new: "case false:", pkgs: []string{"./guards/ssrf"}},
 	{name: "SSRF: user information", file: "guards/ssrf/url.go", old: "case p.userinfo:", new: "case false:", pkgs: []string{"./guards/ssrf"}},
 	{name: "SSRF: any port", file: "guards/ssrf/url.go", old: "case len(r.Ports) == 0 && n == 443, slices.Contains(r.Ports, n):", new: "default:", pkgs: []string{"./guards/ssrf"}},

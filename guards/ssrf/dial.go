@@ -20,6 +20,10 @@ type Dialer struct {
 	Resolver Resolver // nil: no name resolves
 	Rule     Rule     // hosts and ports that may be dialed; zero: every public host at port 443
 
+	// Own says which addresses are the caller's own listeners, which a public name may
+	// lead to. None of them is dialed. Nil means that there are none.
+	Own func(netip.AddrPort) bool
+
 	// Connect opens a connection to an address that was judged. Nil is the
 	// system's, which looks at the address once more as the socket gets it.
 	Connect func(ctx context.Context, network, address string) (net.Conn, error)
@@ -48,6 +52,11 @@ func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.
 	if !t.Addr.IsValid() {
 		if addrs, b = publicAddrs(ctx, d.Resolver, t.Host); b != nil {
 			return nil, &Refused{b}
+		}
+	}
+	for _, a := range addrs {
+		if d.Own != nil && d.Own(netip.AddrPortFrom(a, t.Port)) {
+			return nil, &Refused{refuse(RuleOwn, "an address of the sidecar itself")}
 		}
 	}
 	return d.first(ctx, network, ofNetwork(addrs, "ip"+family), t.Port)

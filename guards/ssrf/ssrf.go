@@ -40,6 +40,8 @@ const (
 	RuleNotURL     = "not-a-url"          // not an absolute URL
 	RuleWrongType  = "wrong-type"         // bound argument that is no string and no array of strings
 	RuleAmbiguous  = "ambiguous-argument" // another spelling of a bound argument's name
+	RuleOwn        = "own-address"        // a listener of the sidecar itself, by a public address
+	RuleRedirect   = "redirect"           // an answer that leads to a reserved address
 	RuleBudget     = "guard-budget"       // more distinct hosts than one call may have looked up
 )
 

@@ -79,6 +79,25 @@ func examineLoose(value string) (Target, *guards.Block) {
 	return Target{}, nil
 }
 
+// Redirect judges where the Location of an answer leads, in every reading that a client could
+// have of it, without DNS: into reserved space or to an internal name, by whatever scheme. What
+// leads to another host is judged in full when the client goes there.
+func Redirect(location string) *guards.Block {
+	s := strings.ReplaceAll(stripLoose(location), `\`, "/")
+	p := split(s)
+	if p.scheme == "" && !startsWithSlashes(s) || p.host == "" {
+		return nil // stays on the same host
+	}
+	h := readHost(p.host)
+	if h.addr.IsValid() && Reserved(h.addr) {
+		return refuse(RuleRedirect, "the answer redirects to an "+strings.TrimPrefix(reservedText(h.addr), "blocked "))
+	}
+	if b := (Rule{}).checkHost(h); b != nil {
+		return refuse(RuleRedirect, "the answer redirects to a host that is none of the public ones")
+	}
+	return nil
+}
+
 // stripLoose removes what the WHATWG URL parser and the usual trim functions
 // remove: white space and control characters around, tab and newline anywhere.
 func stripLoose(s string) string {

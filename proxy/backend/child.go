@@ -79,6 +79,7 @@ func (c *child) run() {
 		c.s.retire(c, c.failed, false)
 		return
 	}
+	defer c.proc.gone()
 	var streams, writer sync.WaitGroup
 	streams.Go(c.read)
 	streams.Go(func() { c.s.talk.read(c.proc.stderr) })

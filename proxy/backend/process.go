@@ -16,6 +16,7 @@ import (
 type process struct {
 	cmd                   *exec.Cmd
 	stdin, stdout, stderr *os.File
+	gone                  func()        // see StdioOptions.Attend
 	exited                chan struct{} // closed when the child has ended
 	code                  int           // how it ended, once exited is closed
 }
@@ -37,13 +38,20 @@ func startProcess(o *StdioOptions) (*process, error) {
 	if err := o.checkDir(); err != nil {
 		return nil, err
 	}
-	p := &process{cmd: o.command(), exited: make(chan struct{})}
+	p := &process{cmd: o.command(), gone: func() {}, exited: make(chan struct{})}
 	if o.Credential != nil {
 		entry, err := o.Credential(context.Background())
 		if err != nil {
 			return nil, fmt.Errorf("%w: the child was not started: %w", ErrTransport, err)
 		}
 		p.cmd.Env = append(p.cmd.Env, entry)
+	}
+	if o.Attend != nil {
+		env, gone, err := o.Attend()
+		if err != nil {
+			return nil, fmt.Errorf("%w: the child was not started: %w", ErrTransport, err)
+		}
+		p.cmd.Env, p.gone = append(p.cmd.Env, env...), gone
 	}
 	stdin, stdout, stderr, err := p.pipes()
 	// Files of the system's own, so that no goroutine copies between us and them.
@@ -56,6 +64,7 @@ func startProcess(o *StdioOptions) (*process, error) {
 	}
 	if err != nil {
 		p.close()
+		p.gone()
 		return nil, notStarted(err)
 	}
 	return p, nil

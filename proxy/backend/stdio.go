@@ -24,6 +24,9 @@ type StdioOptions struct {
 	// Credential is one more entry of Env, asked for whenever a child is started: it
 	// may change. Nil is none.
 	Credential func(context.Context) (entry string, err error)
+	// Attend is called before each child is started. It gives more entries of Env, and what
+	// is called once the child is gone. Nil is not called.
+	Attend func() (env []string, gone func(), err error)
 	// Dir is the child's working directory; empty means the sidecar's.
 	Dir string
 	// Shared has one child serve everybody. Otherwise each session has one of its
@@ -128,7 +131,7 @@ func NewStdio(o StdioOptions) (*Stdio, error) {
 // Do carries x to the child that serves its session or its owner and hands the
 // answer to sink. Errors wrap ErrTransport, ErrTooLarge, or are the sink's own or
 // the context's; when the command cannot be started they also wrap
-// exec.ErrNotFound or fs.ErrPermission, or what Credential said.
+// exec.ErrNotFound or fs.ErrPermission, or what Credential or Attend said.
 func (s *Stdio) Do(ctx context.Context, x wire.Exchange, sink wire.Sink) error {
 	err := s.do(ctx, x, sink)
 	switch {

@@ -19,7 +19,6 @@ package config
 
 import (
 	"cmp"
-	"net/netip"
 	"time"
 )
 
@@ -86,7 +85,10 @@ type Config struct {
 	// preset.
 	Guards Guards `json:"guards,omitzero" jsonschema:"Modes of the guards that look at every answer. Default: by preset."`
 	// DNS answers names without asking. Zero answers none.
-	DNS DNS `json:"dns,omitzero" jsonschema:"Static answers for the SSRF guard."`
+	DNS DNS `json:"dns,omitzero" jsonschema:"How names are resolved for the SSRF guard and the egress proxy."`
+	// Egress is the forward proxy through which servers reach the outside. Nil runs
+	// none.
+	Egress *Egress `json:"egress,omitempty" jsonschema:"Forward proxy through which servers reach the outside: it dials public addresses only. {} means the defaults. Without it there is none."`
 	// Limits bounds what one caller may cost. Zero limits are refused; Default
 	// sets all of them.
 	Limits Limits `json:"limits,omitzero" jsonschema:"Upper bounds. A message above one is refused whole."`
@@ -228,6 +230,9 @@ type Upstream struct {
 	// Broker is the third party whose token of the user is the credential for this
 	// server. Nil means Credential.
 	Broker *Provider `json:"broker,omitempty" jsonschema:"Third party whose token of the user this server wants in Authorization, in place of credential."`
+	// Egress says what the server may reach by the egress proxy. Nil means every public
+	// host at port 443 for Command, and nothing for URL.
+	Egress *EgressRule `json:"egress,omitempty" jsonschema:"What the server may reach by the egress proxy. Default: every public host at port 443 for command, nothing for url."`
 	// AllowPlaintext permits the credential on plain http to a host that is not
 	// loopback. False refuses that.
 	AllowPlaintext bool `json:"allow_plaintext,omitempty" jsonschema:"Permits the credential on plain http to another host (an isolated network). Default: false."`
@@ -391,12 +396,6 @@ type ToolGuards struct {
 	// Schema holds structured results to the published schema. Zero follows
 	// Guards.Schema.
 	Schema Mode `json:"schema,omitempty" jsonschema:"Structured results that do not fit the tool's outputSchema. Default: as for all tools."`
-}
-
-// DNS holds answers that are given without asking a resolver.
-type DNS struct {
-	// Hosts maps a name to its addresses. A name that is absent is resolved.
-	Hosts map[string][]netip.Addr `json:"hosts,omitempty" jsonschema:"Addresses by host name. Other names are resolved."`
 }
 
 // Limits are upper bounds; the value itself is still allowed. Validate refuses a

@@ -62,6 +62,14 @@ func (d *decoder) value(path string, n ast.Node, v reflect.Value) bool {
 	}
 }
 
+// instead is an error with another text, where there is one.
+func instead(err error, text string) error {
+	if err == nil {
+		return nil
+	}
+	return errors.New(text)
+}
+
 // text decodes the types that spell themselves: enums, sizes, durations.
 func (d *decoder) text(path string, at spot, n ast.Node, u encoding.TextUnmarshaler) bool {
 	s, ok := scalarText(n)
@@ -70,8 +78,11 @@ func (d *decoder) text(path string, at spot, n ast.Node, u encoding.TextUnmarsha
 		return false
 	}
 	err := u.UnmarshalText([]byte(s))
-	if _, isAddr := u.(*netip.Addr); isAddr && err != nil {
-		err = errors.New("must be an IP address") // its own text repeats the value twice
+	switch u.(type) { // their own texts repeat the value twice
+	case *netip.Addr:
+		err = instead(err, "must be an IP address")
+	case *netip.AddrPort:
+		err = instead(err, "must be an IP address and a port, such as 127.0.0.1:53")
 	}
 	if err != nil {
 		d.report(at, path, err.Error())

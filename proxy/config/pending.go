@@ -26,7 +26,7 @@ type pendingSetting struct {
 // table when it becomes a field.
 var pending = map[reflect.Type][]pendingSetting{
 	reflect.TypeFor[Config](): {
-		{"allow", emptyList}, {"egress", emptyMapping},
+		{"allow", emptyList},
 	},
 }
 

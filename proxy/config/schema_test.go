@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -71,6 +72,7 @@ func typeSchemas() map[reflect.Type]*jsonschema.Schema {
 	}
 	addr := &jsonschema.Schema{Type: "string", AnyOf: []*jsonschema.Schema{{Format: "ipv4"}, {Format: "ipv6"}}}
 	return map[reflect.Type]*jsonschema.Schema{
+		reflect.TypeFor[netip.AddrPort]():       {Type: "string"},
 		reflect.TypeFor[Preset]():               enum(presetNames),
 		reflect.TypeFor[Mode]():                 enum(modeNames),
 		reflect.TypeFor[Consent]():              enum(consentNames),
@@ -407,7 +409,7 @@ func TestFullFileIsFull(t *testing.T) {
 		reflect.TypeFor[Config](), reflect.TypeFor[TLS](), reflect.TypeFor[Diagnostics](), reflect.TypeFor[Auth](), reflect.TypeFor[Introspection](), reflect.TypeFor[Upstream](),
 		reflect.TypeFor[Broker](), reflect.TypeFor[BrokerLogin](), reflect.TypeFor[BrokerClient](), reflect.TypeFor[Provider](),
 		reflect.TypeFor[Credential](), reflect.TypeFor[Policy](), reflect.TypeFor[Database](), reflect.TypeFor[Tool](), reflect.TypeFor[Arg](), reflect.TypeFor[SSRF](),
-		reflect.TypeFor[Guards](), reflect.TypeFor[ToolGuards](), reflect.TypeFor[DNS](), reflect.TypeFor[Limits](), reflect.TypeFor[Audit](),
+		reflect.TypeFor[Guards](), reflect.TypeFor[ToolGuards](), reflect.TypeFor[DNS](), reflect.TypeFor[Egress](), reflect.TypeFor[EgressRule](), reflect.TypeFor[Limits](), reflect.TypeFor[Audit](),
 	} {
 		for i := range typ.NumField() {
 			if key := keyOf(typ.Field(i)); key != "" && !given[typ.Name()+"."+key] && typ.Name()+"."+key != "Policy.file" { // it has a database

@@ -102,6 +102,7 @@ func (c *Config) check() []finding {
 	checkEnum(k, "guards.marker_writeback", modeNames, c.Guards.MarkerWriteback)
 	checkEnum(k, "guards.input_secrets", modeNames, c.Guards.InputSecrets)
 	c.DNS.check(k)
+	c.checkEgress(k)
 	c.Limits.check(k)
 	for i, m := range c.Methods {
 		at := item("methods", i)
@@ -210,6 +211,7 @@ func spellCount(n int64) string    { return fmt.Sprint(n) }
 func spellDuration(n int64) string { return Duration(n).String() }
 
 func (d *DNS) check(k *checker) {
+	k.unless(!d.Server.IsValid() || d.Server.Port() != 0 && d.Server.Addr().Zone() == "", "dns.server", "must be an address and a port, such as 9.9.9.9:53")
 	for _, name := range slices.Sorted(maps.Keys(d.Hosts)) {
 		path := child("dns.hosts", name)
 		if !isHost(name) {

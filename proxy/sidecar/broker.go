@@ -143,6 +143,11 @@ func (s *Sidecar) fetcher(what string, o identity.FetchOptions) (*identity.Fetch
 // resolver answers names for what is about to be dialed or was given as a URL.
 func (s *Sidecar) resolver() ssrf.Resolver {
 	var next ssrf.Resolver = net.DefaultResolver
+	if server := s.cfg.DNS.Server; server.IsValid() {
+		next = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, server.String())
+		}}
+	}
 	if s.opts.Resolver != nil {
 		next = s.opts.Resolver
 	}

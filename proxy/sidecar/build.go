@@ -59,6 +59,9 @@ func (s *Sidecar) build() error {
 	if err := s.openAudit(); err != nil {
 		return err
 	}
+	if err := s.buildEgress(); err != nil {
+		return err
+	}
 	if err := s.buildBroker(); err != nil {
 		return err
 	}

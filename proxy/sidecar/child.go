@@ -31,7 +31,8 @@ func (s *Sidecar) buildChild(name string, u config.Upstream) (upstream, error) {
 				_, _ = fmt.Fprintf(s.opts.Stderr, "[%s] %s\n", name, s.redactChild(line))
 			}
 		},
-		Log: s.log.With("upstream", name),
+		Attend: s.grantEgress(name),
+		Log:    s.log.With("upstream", name),
 	}
 	if u.Credential.Kind == config.CredentialEnv {
 		o.Credential = asVariable(u.Credential.Variable, s.stored[name])

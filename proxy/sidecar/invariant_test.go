@@ -24,6 +24,9 @@ func TestMain(m *testing.M) {
 	if len(os.Args) == 2 && strings.HasPrefix(os.Args[1], childFlag) {
 		os.Exit(relayChild(strings.TrimPrefix(os.Args[1], childFlag)))
 	}
+	if len(os.Args) == 2 && strings.HasPrefix(os.Args[1], fetchFlag) {
+		os.Exit(fetchingChild(strings.TrimPrefix(os.Args[1], fetchFlag)))
+	}
 	goleak.VerifyTestMain(pgtest.M{M: m})
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -18,10 +19,12 @@ func (s *Sidecar) Listen() error {
 		return err
 	}
 	s.listener.server.Handler = s.handler()
-	if s.cfg.Diagnostics == nil {
-		return nil
+	if s.cfg.Diagnostics != nil {
+		if err := s.listenForProbes(); err != nil {
+			return err
+		}
 	}
-	return s.listenForProbes()
+	return s.listenForEgress()
 }
 
 // Serve answers until ctx ends, then winds down: probes read that the sidecar is
@@ -48,11 +51,9 @@ func (s *Sidecar) Serve(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// listeners are those of clients and probes that are open.
 func (s *Sidecar) listeners() []*listener {
-	if s.probes == nil {
-		return []*listener{s.listener}
-	}
-	return []*listener{s.listener, s.probes}
+	return slices.DeleteFunc([]*listener{s.listener, s.probes}, func(l *listener) bool { return l == nil })
 }
 
 func (s *Sidecar) windDown(ctx context.Context) {

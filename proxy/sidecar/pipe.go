@@ -25,6 +25,9 @@ func (e *ServerEnded) Error() string { return fmt.Sprintf("the server has ended 
 // ServePipe takes the place of Listen and Serve, and needs exactly one upstream, or
 // several that are merged: then the end of one is no more than that.
 func (s *Sidecar) ServePipe(ctx context.Context, in io.Reader, out io.Writer) error {
+	if err := s.listenForEgress(); err != nil {
+		return err
+	}
 	e := s.endpoints[0]
 	c, ok := e.upstream.(*child)
 	if !ok {

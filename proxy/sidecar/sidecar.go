@@ -18,6 +18,7 @@ import (
 	"mcp-sidecar/proxy/audit"
 	"mcp-sidecar/proxy/broker"
 	"mcp-sidecar/proxy/config"
+	"mcp-sidecar/proxy/egress"
 	"mcp-sidecar/proxy/identity"
 )
 
@@ -68,6 +69,7 @@ type Sidecar struct {
 	verifiers *identity.Verifiers         // nil where everybody is anonymous
 	shown     shownTokens                 // by callers
 	broker    *broker.Broker              // nil without one
+	egress    *egress.Proxy               // nil without one
 	fetchers  []*identity.Fetcher         // of the broker, and for tokens that servers are shown
 
 	certificates *certificates // nil without TLS
@@ -132,6 +134,9 @@ func (s *Sidecar) closeParts() error {
 	}
 	s.busy.Wait()
 	err = errors.Join(err, s.closeEndpoints())
+	if s.egress != nil {
+		s.egress.Close() // after the processes that use it, before the record of what they did
+	}
 	if s.verifiers != nil {
 		s.verifiers.Close()
 	}

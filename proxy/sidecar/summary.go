@@ -40,6 +40,7 @@ func (s *Sidecar) Summary(w io.Writer) {
 		"  audit          "+s.auditLine(),
 	)
 	lines = append(lines, s.brokerLines()...)
+	lines = append(lines, s.egressLines()...)
 	lines = append(lines, s.listenerLines()...)
 	if s.parts.modes[consent.Name] == guards.Enforce {
 		lines = append(lines, "  note           confirm mode is not consent: a model can set confirm=true by itself")
