@@ -63,7 +63,16 @@ type Text struct {
 	Wrap    Wrap     // the tool's wrap setting; WrapOff where wrapping would break a format
 	Source  string   // names the origin in the delimiter: "document:7"
 	Own     []string // credentials of the sidecar's own that an answer may echo
+	Except  Except   // rules whose findings are let be; nil for none
 }
+
+// Except says whether the operator lets be what a rule of the guard at hand finds, and notes
+// that it was asked to. A guard must look on as if the rule did not exist: what is excepted
+// must not hide what is not.
+type Except func(rule string) bool
+
+// Has is e for rule; a nil e excepts nothing.
+func (e Except) Has(rule string) bool { return e != nil && e(rule) }
 
 // Output inspects what leaves towards the client.
 type Output interface {
@@ -107,9 +116,10 @@ type Call struct {
 	Tool        string // with its upstream's name: "docs/import_url"
 	Action      string // the catalog's action: "delete"; the bare tool name without an entry
 	Args        []Arg
-	ReadOnly    bool // annotations.readOnlyHint is true
-	Destructive bool // annotations.destructiveHint is true, or nothing is known of the tool
-	AnyURL      bool // any argument may be a URL: the schema does not say which, or is not known
+	ReadOnly    bool   // annotations.readOnlyHint is true
+	Destructive bool   // annotations.destructiveHint is true, or nothing is known of the tool
+	AnyURL      bool   // any argument may be a URL: the schema does not say which, or is not known
+	Except      Except // rules of the guard at hand that do not block; nil for none
 }
 
 // Edit replaces one first-level argument by a constant that the guard chose.

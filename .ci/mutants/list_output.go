@@ -53,7 +53,7 @@ var outputMutants = []mutant{
 	{name: "output: results that failed must fit", file: "proxy/pipeline/outputschema.go", old: ` || m.IsTrue(m.Member(root, "isError"))`, new: "", pkgs: pipelineTests},
 	{name: "output: JSON is wrapped", file: "proxy/pipeline/findings.go", old: "\t\tl.text.Wrap = guards.WrapOff\n", new: "", pkgs: pipelineTests},
 	{name: "output: broken JSON leaves", file: "proxy/pipeline/findings.go", old: "if l.json && !validJSON(t.Value) {", new: "if l.json && false && !validJSON(t.Value) {", pkgs: pipelineTests},
-	{name: "output: findings change nothing", file: "proxy/pipeline/findings.go", old: "t.Value = g.Change(t, l.by(gi))", new: "_ = g.Change(t, l.by(gi))", pkgs: pipelineTests},
+	{name: "output: findings change nothing", file: "proxy/pipeline/findings.go", old: "t.Value = o.change(gi, t, l.by(gi))", new: "_ = o.change(gi, t, l.by(gi))", pkgs: pipelineTests},
 	{name: "output: observing guards change", file: "proxy/pipeline/findings.go", old: "\t\tif o.modes[gi] == guards.Enforce {\n\t\t\tenforced", new: "\t\tif o.modes[gi] != guards.Off {\n\t\t\tenforced", pkgs: pipelineTests},
 	{name: "output: no note", file: "proxy/pipeline/findings.go", old: "if o.inText && o.note != wire.Absent {", new: "if false && o.note != wire.Absent {", pkgs: pipelineTests},
 	{name: "output: results that no longer fit their schema", file: "proxy/pipeline/reconcile.go", old: "err != nil || !fits {", new: "false && (err != nil || !fits) {", pkgs: pipelineTests},

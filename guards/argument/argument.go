@@ -49,6 +49,7 @@ type Rule struct {
 	Min, Max *big.Rat       // the value must be a number from Min to Max
 	Length   int            // the value has at most so many characters; 0 does not bound them
 	Required bool           // the argument must be there
+	Except   guards.Except  // rules that refuse nothing; nil is none
 }
 
 // Pattern compiles an expression (RE2 syntax) that a whole value has to match.
@@ -104,12 +105,13 @@ func (g *Guard) Inspect(_ context.Context, c *guards.Call) guards.Decision {
 		}
 		r, bound := rules[a.Name]
 		if !bound {
-			if want, is := variantOf(a.Name, rules); is {
+			if want, is := variantOf(a.Name, rules); is && !c.Except.Has(RuleAmbiguous) {
 				return blocked(RuleAmbiguous, "an argument name differs from "+want+" only in case or invisible characters")
 			}
 			continue
 		}
 		there++
+		r.Except = c.Except
 		if rule, why := r.Check(a.Kind, a.Value); rule != "" {
 			return blocked(rule, a.Name+" "+why)
 		}
@@ -124,7 +126,7 @@ func (g *Guard) Inspect(_ context.Context, c *guards.Call) guards.Decision {
 func required(rules map[string]Rule, c *guards.Call) guards.Decision {
 	for _, name := range slices.Sorted(maps.Keys(rules)) {
 		is := func(a guards.Arg) bool { return a.Path == name && a.Name == name }
-		if rules[name].Required && !slices.ContainsFunc(c.Args, is) {
+		if rules[name].Required && !slices.ContainsFunc(c.Args, is) && !c.Except.Has(RuleRequired) {
 			return blocked(RuleRequired, name+" must be given")
 		}
 	}
@@ -152,22 +154,25 @@ func (r Rule) Check(kind guards.ArgKind, value string) (rule, why string) {
 		return r.checkNumber(kind, value)
 	}
 	if !r.text() {
-		if r.Required && kind == guards.Null { // absent to many servers
+		if r.Required && kind == guards.Null && !r.Except.Has(RuleRequired) { // absent to many servers
 			return RuleRequired, "must be given"
 		}
 		return "", ""
 	}
 	if kind != guards.String {
+		if r.Except.Has(RuleWrongType) {
+			return "", ""
+		}
 		return RuleWrongType, "must be a string"
 	}
 	switch {
-	case r.Length > 0 && utf8.RuneCountInString(value) > r.Length:
+	case r.Length > 0 && utf8.RuneCountInString(value) > r.Length && !r.Except.Has(RuleLength):
 		return RuleLength, fmt.Sprintf("must have at most %d characters", r.Length)
-	case r.Pattern != nil && !r.Pattern.MatchString(value):
+	case r.Pattern != nil && !r.Pattern.MatchString(value) && !r.Except.Has(RulePattern):
 		return RulePattern, "does not match the pattern that the operator has set"
-	case r.Prefixes != nil && !slices.ContainsFunc(r.Prefixes, func(p string) bool { return below(value, p) }):
+	case r.Prefixes != nil && !slices.ContainsFunc(r.Prefixes, func(p string) bool { return below(value, p) }) && !r.Except.Has(RulePrefix):
 		return RulePrefix, "must begin with " + strings.Join(r.Prefixes, " or ") + ", and stay there"
-	case r.Hosts != nil && !slices.ContainsFunc(r.Hosts, func(h string) bool { return isHost(value, h) }):
+	case r.Hosts != nil && !slices.ContainsFunc(r.Hosts, func(h string) bool { return isHost(value, h) }) && !r.Except.Has(RuleHost):
 		return RuleHost, "must be one of the hosts " + strings.Join(r.Hosts, ", ")
 	}
 	return "", ""
@@ -175,17 +180,29 @@ func (r Rule) Check(kind guards.ArgKind, value string) (rule, why string) {
 
 func (r Rule) checkNumber(kind guards.ArgKind, literal string) (rule, why string) {
 	n, ok := Number(literal)
-	switch {
-	case kind != guards.Number:
+	if kind != guards.Number {
+		if r.Except.Has(RuleWrongType) {
+			return "", ""
+		}
 		return RuleWrongType, "must be a number"
-	case !ok:
-		return RuleRange, "is a number that cannot be compared"
-	case r.Min != nil && n.Cmp(r.Min) < 0:
-		return RuleRange, "must be at least " + shown(r.Min)
-	case r.Max != nil && n.Cmp(r.Max) > 0:
-		return RuleRange, "must be at most " + shown(r.Max)
+	}
+	if why = r.outside(n, ok); why != "" && !r.Except.Has(RuleRange) {
+		return RuleRange, why
 	}
 	return "", ""
+}
+
+// outside says what would hold for a number that does not.
+func (r Rule) outside(n *big.Rat, ok bool) string {
+	switch {
+	case !ok:
+		return "is a number that cannot be compared"
+	case r.Min != nil && n.Cmp(r.Min) < 0:
+		return "must be at least " + shown(r.Min)
+	case r.Max != nil && n.Cmp(r.Max) > 0:
+		return "must be at most " + shown(r.Max)
+	}
+	return ""
 }
 
 // Bounds of a number that is compared exactly.

@@ -47,6 +47,8 @@ type Rule struct {
 	// Free means that there is no list: the value is free text, and refused where
 	// [Examine] finds that it would do something, or where a dash makes it an option.
 	Free bool
+	// Except are rules that refuse nothing. Nil is none.
+	Except guards.Except
 }
 
 // Guard tests bound arguments. It is immutable and safe for concurrent use.
@@ -80,7 +82,7 @@ func (g *Guard) Inspect(_ context.Context, c *guards.Call) guards.Decision {
 		if a.Path != a.Name { // not at the first level
 			continue
 		}
-		canonical, b := judge(a, bound)
+		canonical, b := judge(a, bound, c.Except)
 		if b != nil {
 			return blocked(a, b)
 		}
@@ -92,12 +94,19 @@ func (g *Guard) Inspect(_ context.Context, c *guards.Call) guards.Decision {
 }
 
 // judge returns what the first-level argument a may hold.
-func judge(a *guards.Arg, bound map[string]Rule) (canonical string, b *guards.Block) {
+func judge(a *guards.Arg, bound map[string]Rule, except guards.Except) (canonical string, b *guards.Block) {
 	r, ok := bound[a.Name]
 	if !ok {
-		return a.Value, variantOf(a.Name, bound)
+		if b = variantOf(a.Name, bound); b != nil && except.Has(b.Rule) {
+			b = nil
+		}
+		return a.Value, b
 	}
+	r.Except = except
 	if a.Kind != guards.String {
+		if except.Has(RuleWrongType) {
+			return a.Value, nil
+		}
 		return "", refuse(RuleWrongType, a.Name+" must be a string")
 	}
 	return Check(a.Name, a.Value, r)
@@ -108,26 +117,31 @@ func judge(a *guards.Arg, bound map[string]Rule) (canonical string, b *guards.Bl
 // for the one metacharacter that is named.
 func Check(name, value string, r Rule) (canonical string, b *guards.Block) {
 	if r.Free {
-		return value, checkFree(name, value)
+		return value, checkFree(name, value, r.Except)
 	}
-	if c, found := firstMeta(value); found {
+	if c, found := firstMeta(value); found && !r.Except.Has(RuleMetacharacter) {
 		return "", refuse(RuleMetacharacter, name+" contains forbidden shell metacharacter "+show(c))
 	}
-	if startsWithDash(value) {
+	if startsWithDash(value) && !r.Except.Has(RuleLeadingDash) {
 		return "", refuse(RuleLeadingDash, name+" must not start with a dash")
 	}
 	canonical, ok := r.Enum[value]
+	if !ok && r.Except.Has(RuleNotInList) {
+		return value, nil
+	}
 	if !ok {
 		return "", refuse(RuleNotInList, name+" is not one of "+list(r.Enum))
 	}
 	return canonical, nil
 }
 
-func checkFree(name, value string) *guards.Block {
-	switch found := Examine(value); {
-	case len(found) > 0:
-		return refuse(found[0].Rule, name+" would do more than be an argument ("+found[0].Rule+")")
-	case startsWithDash(strings.TrimLeft(value, " \t")):
+func checkFree(name, value string, except guards.Except) *guards.Block {
+	for _, f := range Examine(value) {
+		if !except.Has(f.Rule) {
+			return refuse(f.Rule, name+" would do more than be an argument ("+f.Rule+")")
+		}
+	}
+	if startsWithDash(strings.TrimLeft(value, " \t")) && !except.Has(RuleLeadingDash) {
 		return refuse(RuleLeadingDash, name+" must not start with a dash")
 	}
 	return nil

@@ -85,13 +85,13 @@ func (g *Guard) Inspect(_ context.Context, c *guards.Call) guards.Decision {
 		}
 		if a.Name == Argument {
 			confirmed = a.Kind == guards.Bool && a.Value == "true"
-		} else if text.IsVariant(a.Name, Argument) {
+		} else if text.IsVariant(a.Name, Argument) && !c.Except.Has(RuleAmbiguous) {
 			// Only the exact name is stripped on the way to the upstream, so a variant
 			// would reach it, and a reader of the audit could not tell which had counted.
 			return blocked(RuleAmbiguous, "blocked: an argument name differs from "+Argument+" only in case or invisible characters")
 		}
 	}
-	if !confirmed {
+	if !confirmed && !c.Except.Has(RuleRequired) {
 		return blocked(RuleRequired, "blocked: "+plain(c.Action)+" requires explicit confirmation ("+Argument+"=true)")
 	}
 	return guards.Decision{}

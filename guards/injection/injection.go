@@ -40,7 +40,7 @@ func (Guard) Find(t guards.Text) []guards.Finding {
 	if t.Kind == guards.Binary {
 		return nil
 	}
-	var seen sightings
+	seen := sightings{except: t.Except}
 	findMarkup(t.Value, t.Trusted, &seen)
 	if t.Trusted {
 		return seen.findings()
@@ -82,7 +82,7 @@ func (s *sightings) signature() bool {
 // ask shows a text to the model, unless a signature has spoken. The text is what the bytes
 // from start to end say, or stands there itself where end is 0.
 func (s *sightings) ask(text string, start, end int, least float64) {
-	if s.signature() {
+	if s.signature() || s.except.Has(Suspected) {
 		return
 	}
 	score, from, to := model().Score(text)
@@ -163,10 +163,14 @@ type sightings struct {
 	first  [rules]struct{ start, end int }
 	score  float64 // of suspected
 	budget int     // bytes that may still be decoded
-	work   int     // characters and tokens read by matchers; a test holds it linear
+	except guards.Except
+	work   int // characters and tokens read by matchers; a test holds it linear
 }
 
 func (s *sightings) add(r rule, start, end int) {
+	if s.except.Has(names[r]) {
+		return
+	}
 	if f := &s.first[r]; f.end == 0 || start < f.start {
 		f.start, f.end = start, end
 	}

@@ -39,7 +39,7 @@ func (Guard) Inspect(_ context.Context, c *guards.Call) guards.Decision {
 		if a.Kind != guards.String {
 			continue
 		}
-		if rule, at := Find(a.Value); rule != "" {
+		if rule, at := find(a.Value, c.Except); rule != "" {
 			return guards.Decision{
 				Findings: []guards.Finding{{Guard: Name, Rule: rule, Label: Name + ":" + rule, Start: at, End: at + 1, Score: 1}},
 				Block:    &guards.Block{Rule: rule, Public: "blocked: the arguments contain " + texts[rule] + ", which mcp-sidecar wrote into what was read; writing it back would destroy the original, so change the text around it instead"},
@@ -59,10 +59,12 @@ var texts = map[string]string{
 
 // Find returns the rule of the first marker in s and where it starts; no rule
 // when there is none.
-func Find(s string) (rule string, at int) {
+func Find(s string) (rule string, at int) { return find(s, nil) }
+
+func find(s string, except guards.Except) (rule string, at int) {
 	square, angle := index(s, 0, '['), index(s, 0, '<')
 	for at = min(square, angle); at < len(s); at = min(square, angle) {
-		if rule := markerAt(s, at); rule != "" {
+		if rule := markerAt(s, at); rule != "" && !except.Has(rule) {
 			return rule, at
 		}
 		if at == square {

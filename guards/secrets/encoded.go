@@ -32,7 +32,7 @@ func (c *scanner) inner(decoded string) []candidate {
 	if decoded == "" {
 		return nil
 	}
-	d := scanner{text: decoded, depth: c.depth + 1}
+	d := scanner{text: decoded, depth: c.depth + 1, except: c.except}
 	d.scan()
 	d.plain = merge(d.seen)
 	d.encoded()

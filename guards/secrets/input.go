@@ -27,10 +27,10 @@ func (InputGuard) Inspect(_ context.Context, c *guards.Call) (d guards.Decision)
 		var found []guards.Finding
 		if a.Name != last { // elements of a list all have the list's
 			last = a.Name
-			found = Find(a.Name)
+			found = find(a.Name, nil, c.Except)
 		}
 		if len(found) == 0 && a.Kind == guards.String {
-			found = Guard{}.Find(guards.Text{Value: a.Value, Member: a.Name})
+			found = Guard{}.Find(guards.Text{Value: a.Value, Member: a.Name, Except: c.Except})
 		}
 		for _, f := range found {
 			f.Guard, f.Label = InputName, InputName+":"+f.Rule

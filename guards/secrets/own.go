@@ -46,18 +46,18 @@ func (c *scanner) own(credentials []string) {
 			continue
 		}
 		anchor := rarest(credential)
-		for at := find(c.text, credential, anchor, 0); at >= 0; {
+		for at := indexOf(c.text, credential, anchor, 0); at >= 0; {
 			c.add(ruleOwn, at, at+len(credential))
-			at = find(c.text, credential, anchor, at+len(credential))
+			at = indexOf(c.text, credential, anchor, at+len(credential))
 		}
 	}
 }
 
-// find returns where credential stands in text, from there on. It looks for the
+// indexOf returns where credential stands in text, from there on. It looks for the
 // credential's rarest character first: credentials have some that texts have few of,
 // while their first is often among the commonest. A text that is full of it is
 // searched in the ordinary way, whoever wrote it.
-func find(text, credential string, anchor, from int) int {
+func indexOf(text, credential string, anchor, from int) int {
 	last := len(text) - len(credential)
 	missed := 0
 	for at := from; at <= last; at++ {

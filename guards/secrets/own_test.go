@@ -68,7 +68,7 @@ func FuzzOwn(f *testing.F) {
 			if want >= 0 {
 				want += from
 			}
-			if got := find(text.Value, own, rarest(own), from); got != want {
+			if got := indexOf(text.Value, own, rarest(own), from); got != want {
 				t.Fatalf("%q stands at %d of %q from %d, found at %d", own, want, text.Value, from, got)
 			}
 		}

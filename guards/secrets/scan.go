@@ -74,6 +74,7 @@ type scanner struct {
 	work               int         // bytes read behind words; a test holds it linear
 	depth              int         // encodings around the text
 	plain              []candidate // found in the text as it stands, merged
+	except             guards.Except
 }
 
 func (c *scanner) scan() {
@@ -111,12 +112,19 @@ func (c *scanner) hit(t *trigger, end int) {
 	}
 }
 
+// add notes a secret. Behind one that is excepted every word is looked at.
 func (c *scanner) add(rule string, start, end int) {
+	if c.except.Has(rule) {
+		return
+	}
 	c.seen = append(c.seen, candidate{rule, start, end, true})
 	c.exactEnd = max(c.exactEnd, end)
 }
 
 func (c *scanner) addLoose(rule string, start, end int) {
+	if c.except.Has(rule) {
+		return
+	}
 	c.seen = append(c.seen, candidate{rule, start, end, false})
 	c.looseEnd = max(c.looseEnd, end)
 }

@@ -36,12 +36,12 @@ func (Guard) Name() string { return Name }
 // Find implements [guards.Output]. A value in structured content is read together
 // with the member that holds it: "hunter22" says nothing, a password does.
 func (Guard) Find(t guards.Text) []guards.Finding {
-	found := Find(t.Value, t.Own...)
+	found := find(t.Value, t.Own, t.Except)
 	if len(found) > 0 || t.Value == "" || !tellingMember(t.Member) {
 		return found
 	}
 	prefix := `"` + t.Member + `": "`
-	found = Find(prefix + t.Value + `"`)
+	found = find(prefix+t.Value+`"`, nil, t.Except)
 	if len(found) != 1 || found[0].Start != len(prefix) || found[0].End > len(prefix)+len(t.Value) {
 		return nil
 	}
@@ -82,7 +82,11 @@ func Redact(s string, own ...string) (string, []guards.Finding) {
 // Find returns the secrets of s, ordered by Start and without overlap. Where
 // several rules see the same bytes, one finding covers all of them.
 func Find(s string, own ...string) []guards.Finding {
-	c := scanner{text: s}
+	return find(s, own, nil)
+}
+
+func find(s string, own []string, except guards.Except) []guards.Finding {
+	c := scanner{text: s, except: except}
 	c.scan()
 	c.own(own)
 	c.plain = merge(c.seen)

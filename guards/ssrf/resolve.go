@@ -69,9 +69,9 @@ func ofNetwork(addrs []netip.Addr, network string) []netip.Addr {
 }
 
 // resolve asks r for host and refuses it unless every answer is public.
-func resolve(ctx context.Context, r Resolver, host string) *guards.Block {
+func resolve(ctx context.Context, r Resolver, host string, except guards.Except) *guards.Block {
 	_, b := publicAddrs(ctx, r, host)
-	return b
+	return Rule{Except: except}.unless(b)
 }
 
 // publicAddrs returns the answers of r for host if every one is public. One

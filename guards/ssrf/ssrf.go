@@ -56,6 +56,8 @@ type Rule struct {
 	Hosts []string
 	// Ports are the allowed ports. Empty allows 443.
 	Ports []int
+	// Except are rules that refuse nothing. Nil is none.
+	Except guards.Except
 }
 
 // Guard tests the URLs in a call's arguments. It is safe for concurrent use if
@@ -85,9 +87,9 @@ func (g *Guard) Name() string { return Name }
 // Inspect blocks c when one of its URLs is refused. All URLs are examined
 // before the first name is looked up.
 func (g *Guard) Inspect(ctx context.Context, c *guards.Call) guards.Decision {
-	judge := func(a *guards.Arg) (Target, *guards.Block) { return judgeUnbound(a, c.AnyURL) }
+	judge := func(a *guards.Arg) (Target, *guards.Block) { return judgeUnbound(a, c.AnyURL, c.Except) }
 	if bound, ok := g.tools[c.Tool]; ok {
-		judge = func(a *guards.Arg) (Target, *guards.Block) { return judgeBound(a, bound) }
+		judge = func(a *guards.Arg) (Target, *guards.Block) { return judgeBound(a, bound, c.Except) }
 	}
 	var pending []lookup
 	for i := range c.Args {
@@ -102,7 +104,7 @@ func (g *Guard) Inspect(ctx context.Context, c *guards.Call) guards.Decision {
 		return blocked(pending[maxLookups].arg, refuse(RuleBudget, "too many different hosts in one call"))
 	}
 	for _, p := range pending {
-		if b := resolve(ctx, g.resolver, p.host); b != nil {
+		if b := resolve(ctx, g.resolver, p.host, c.Except); b != nil {
 			return blocked(p.arg, b)
 		}
 	}
@@ -128,12 +130,13 @@ func enqueue(pending []lookup, t Target, a *guards.Arg) []lookup {
 
 // judgeBound examines a if it is a bound argument, or an element of one that is
 // an array. The zero Target means that there is nothing to look up.
-func judgeBound(a *guards.Arg, bound map[string]Rule) (Target, *guards.Block) {
+func judgeBound(a *guards.Arg, bound map[string]Rule, except guards.Except) (Target, *guards.Block) {
 	firstLevel := a.Path == a.Name
 	r, ok := bound[a.Name]
+	r.Except = except
 	switch {
 	case firstLevel && !ok:
-		return Target{}, variantOf(a.Name, bound)
+		return Target{}, r.unless(variantOf(a.Name, bound))
 	case !firstLevel && !(ok && isElement(a)):
 		return Target{}, nil
 	case a.Kind == guards.String:
@@ -141,7 +144,15 @@ func judgeBound(a *guards.Arg, bound map[string]Rule) (Target, *guards.Block) {
 	case firstLevel && a.Kind == guards.Array:
 		return Target{}, nil // its elements follow
 	}
-	return Target{}, refuse(RuleWrongType, a.Name+" must be a URL or a list of URLs")
+	return Target{}, r.unless(refuse(RuleWrongType, a.Name+" must be a URL or a list of URLs"))
+}
+
+// unless is b, unless its rule is excepted.
+func (r Rule) unless(b *guards.Block) *guards.Block {
+	if b != nil && r.Except.Has(b.Rule) {
+		return nil
+	}
+	return b
 }
 
 // isElement reports whether a stands in the first-level array that it is named
@@ -152,12 +163,12 @@ func isElement(a *guards.Arg) bool {
 }
 
 // judgeUnbound examines a if it looks like a URL that the upstream may fetch.
-func judgeUnbound(a *guards.Arg, anyURL bool) (Target, *guards.Block) {
+func judgeUnbound(a *guards.Arg, anyURL bool, except guards.Except) (Target, *guards.Block) {
 	if a.Kind != guards.String {
 		return Target{}, nil
 	}
 	if a.URL || isURLName(a.Name) || anyURL && isWholeURL(a.Value) {
-		return examineLoose(a.Value)
+		return examineLoose(a.Value, Rule{Except: except})
 	}
 	return Target{}, nil
 }

@@ -31,20 +31,20 @@ func Check(ctx context.Context, r Resolver, rawURL string, rule Rule) *guards.Bl
 	if b != nil || t.Addr.IsValid() {
 		return b
 	}
-	return resolve(ctx, r, t.Host)
+	return resolve(ctx, r, t.Host, rule.Except)
 }
 
 // Examine judges everything about rawURL that needs no DNS.
 func Examine(rawURL string, rule Rule) (Target, *guards.Block) {
-	if b := checkText(rawURL); b != nil {
+	if b := rule.unless(checkText(rawURL)); b != nil {
 		return Target{}, b
 	}
 	p := split(rawURL)
 	h := readHost(p.host)
-	if h.addr.IsValid() && Reserved(h.addr) {
+	if h.addr.IsValid() && Reserved(h.addr) && !rule.Except.Has(RuleReserved) {
 		return Target{}, refuseAddr(h.addr)
 	}
-	if b := p.check(); b != nil {
+	if b := p.check(rule.Except); b != nil {
 		return Target{}, b
 	}
 	port, b := rule.port(p)
@@ -63,17 +63,17 @@ func Examine(rawURL string, rule Rule) (Target, *guards.Block) {
 // a URL, also after what lenient parsers strip. Without either, a reserved
 // address or a name of this machine in front is refused all the same: curl and
 // its kin take "169.254.169.254/latest" for a URL.
-func examineLoose(value string) (Target, *guards.Block) {
+func examineLoose(value string, rule Rule) (Target, *guards.Block) {
 	stripped := stripLoose(value)
 	p := split(stripped)
 	if p.scheme != "" || startsWithSlashes(stripped) {
-		return Examine(value, Rule{})
+		return Examine(value, rule)
 	}
 	h := readHost(p.host)
-	if h.addr.IsValid() && h.canonical && Reserved(h.addr) {
+	if h.addr.IsValid() && h.canonical && Reserved(h.addr) && !rule.Except.Has(RuleReserved) {
 		return Target{}, refuseAddr(h.addr)
 	}
-	if isLocal(h.name) {
+	if isLocal(h.name) && !rule.Except.Has(RuleInternal) {
 		return Target{}, refuse(RuleInternal, "internal host name")
 	}
 	return Target{}, nil
@@ -202,15 +202,15 @@ func cutPort(authority string) (host, port string, hasPort bool) {
 }
 
 // check judges what stands around the host.
-func (p parts) check() *guards.Block {
+func (p parts) check(except guards.Except) *guards.Block {
 	switch {
-	case p.scheme == "":
+	case p.scheme == "" && !except.Has(RuleNotURL):
 		return refuse(RuleNotURL, "not an absolute URL")
-	case p.scheme != "https":
+	case p.scheme != "https" && p.scheme != "" && !except.Has(RuleScheme):
 		return refuse(RuleScheme, "only https URLs are allowed")
-	case p.slashes != 2:
+	case p.slashes != 2 && !except.Has(RuleNotURL):
 		return refuse(RuleNotURL, "not an absolute URL")
-	case p.userinfo:
+	case p.userinfo && !except.Has(RuleUserinfo):
 		return refuse(RuleUserinfo, "URL must not contain user information")
 	}
 	return nil
@@ -219,14 +219,17 @@ func (p parts) check() *guards.Block {
 // port returns the port that p asks for if r allows it.
 func (r Rule) port(p parts) (uint16, *guards.Block) {
 	n := 443
-	if p.hasPort {
+	switch {
+	case p.hasPort:
 		n = parsePort(p.port)
+	case p.scheme == "http": // let be by an exception
+		n = 80
 	}
 	switch {
+	case len(r.Ports) == 0 && n == 443, slices.Contains(r.Ports, n), r.Except.Has(RulePort):
+		return uint16(n), nil
 	case n == 0:
 		return 0, refuse(RulePort, "malformed port")
-	case len(r.Ports) == 0 && n == 443, slices.Contains(r.Ports, n):
-		return uint16(n), nil
 	}
 	return 0, refuse(RulePort, "port "+strconv.Itoa(n)+" is not allowed")
 }
@@ -243,11 +246,11 @@ func parsePort(s string) int {
 // checkHost judges a host that is no reserved address.
 func (r Rule) checkHost(h host) *guards.Block {
 	switch {
-	case !h.canonical:
+	case !h.canonical && !r.Except.Has(RuleHostForm):
 		return refuse(RuleHostForm, "host is not in canonical form")
-	case !h.addr.IsValid() && isInternal(h.name):
+	case !h.addr.IsValid() && isInternal(h.name) && !r.Except.Has(RuleInternal):
 		return refuse(RuleInternal, "internal host name")
-	case len(r.Hosts) > 0 && !slices.ContainsFunc(r.Hosts, h.matches):
+	case len(r.Hosts) > 0 && !slices.ContainsFunc(r.Hosts, h.matches) && !r.Except.Has(RuleNotAllowed):
 		return refuse(RuleNotAllowed, "host is not on the allow-list")
 	}
 	return nil

@@ -49,7 +49,7 @@ func (Guard) Find(t guards.Text) []guards.Finding {
 	if t.Kind == guards.Binary {
 		return nil
 	}
-	return Find(t.Value)
+	return find(t.Value, t.Except)
 }
 
 // Change implements [guards.Output]. Other guards may have changed the text since, so it is
@@ -58,13 +58,17 @@ func (Guard) Change(t guards.Text, found []guards.Finding) string {
 	if len(found) == 0 {
 		return t.Value
 	}
-	shown, _ := Reveal(t.Value)
-	return shown
+	return reveal(t.Value, find(t.Value, t.Except))
 }
 
 // Find returns what Reveal would make visible, in order and without overlap.
-func Find(s string) (found []guards.Finding) {
+func Find(s string) []guards.Finding { return find(s, nil) }
+
+func find(s string, except guards.Except) (found []guards.Finding) {
 	(&scanner{text: s}).read(func(r run) {
+		if except.Has(r.rule) {
+			return
+		}
 		found = append(found, guards.Finding{Guard: Name, Rule: r.rule, Label: "hidden:" + r.rule, Start: r.start, End: r.end, Score: 1})
 	})
 	return found
@@ -74,8 +78,12 @@ func Find(s string) (found []guards.Finding) {
 // where there is nothing. In what it returns there is nothing more to reveal.
 func Reveal(s string) (string, []guards.Finding) {
 	found := Find(s)
+	return reveal(s, found), found
+}
+
+func reveal(s string, found []guards.Finding) string {
 	if found == nil {
-		return s, nil
+		return s
 	}
 	var b strings.Builder
 	done := 0
@@ -85,7 +93,7 @@ func Reveal(s string) (string, []guards.Finding) {
 		done = f.End
 	}
 	b.WriteString(s[done:])
-	return b.String(), found
+	return b.String()
 }
 
 // show writes a run so that it can be seen.

@@ -61,6 +61,8 @@ type Event struct {
 	Rule     string   `json:"rule,omitempty"`        // guard rule, or the policy row that decided
 	Findings []string `json:"findings,omitempty"`    // labels, never the matched text
 	Would    []string `json:"would_have,omitempty"`  // what an observed check would have refused or changed
+	Excepted []string `json:"excepted,omitempty"`    // rules that an exception of the configuration let be, and that had found something: "ssrf/port"
+	Allow    string   `json:"allow,omitempty"`       // the exception that would let be what was blocked
 	Policy   string   `json:"policy_rev,omitempty"`  // revision of the policy that decided
 	Error    string   `json:"error,omitempty"`       // internal cause, redacted and cut
 	BytesIn  int      `json:"bytes_in,omitempty"`    // request body

@@ -130,6 +130,7 @@ type decided struct {
 	Needed   []string `json:"scopes_needed"`
 	Findings []string `json:"findings,omitempty"`
 	Would    []string `json:"would_have,omitempty"`
+	Excepted []string `json:"excepted,omitempty"`
 	Text     string   `json:"text,omitempty"` // what the client reads
 	Remedies []remedy `json:"would_allow,omitempty"`
 }
@@ -138,7 +139,7 @@ func newDecided(e audit.Event) decided {
 	return decided{
 		Subject: e.Subject, Upstream: e.Upstream, Method: e.Method, Name: e.Name, Stage: e.Stage, Outcome: e.Outcome, Reason: e.Reason,
 		Guard: e.Guard, Rule: e.Rule, Policy: e.Policy, Object: e.Object, Action: e.Action, Roles: some(e.Roles), Scopes: some(e.Scopes),
-		Needed: some(e.Needed), Findings: e.Findings, Would: e.Would,
+		Needed: some(e.Needed), Findings: e.Findings, Would: e.Would, Excepted: e.Excepted,
 	}
 }
 
@@ -194,6 +195,7 @@ func (d decided) describe(p *page) {
 	p.field("policy", d.Policy)
 	p.list("findings", d.Findings)
 	p.list("would have", d.Would)
+	p.list("excepted", d.Excepted)
 	p.field("client reads", d.Text)
 	for i, r := range d.Remedies {
 		name := "would allow"

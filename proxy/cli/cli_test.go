@@ -178,12 +178,17 @@ func TestHelp(t *testing.T) {
 
 func TestValidate(t *testing.T) {
 	dir := files(t, map[string]string{
-		"good.yaml": goodConfig,
-		"bad.yaml":  "version: 1\nlisten: 0.0.0.0:1\nupstraems: {}\nlimits: { depth: 1 }\n",
+		"good.yaml":    goodConfig,
+		"expired.yaml": goodConfig + "allow: [{ guard: ssrf, rule: port, tool: docs/get, reason: moving, until: 2020-01-31 }, { guard: ssrf, rule: scheme, tool: docs/get, reason: moving, until: 2999-12-31 }]\n",
+		"bad.yaml":     "version: 1\nlisten: 0.0.0.0:1\nupstraems: {}\nlimits: { depth: 1 }\n",
 	})
 	good, bad := filepath.Join(dir, "good.yaml"), filepath.Join(dir, "bad.yaml")
 	// The files that the configuration names are not opened.
 	if r := run(t, "validate", good); r.code != ExitOK || r.out != good+": ok\n" || r.stderr != "" {
+		t.Errorf("%+v", r)
+	}
+	expired := filepath.Join(dir, "expired.yaml")
+	if r := run(t, "validate", expired); r.code != ExitOK || !strings.HasPrefix(r.out, expired+": ok\n1 notice(s)\n") || !strings.Contains(r.out, "has passed") || !strings.Contains(r.out, "(allow[0].until)") {
 		t.Errorf("%+v", r)
 	}
 	r := run(t, "validate", bad)
@@ -201,6 +206,7 @@ func TestValidate(t *testing.T) {
 		Version  int
 		Valid    bool
 		Problems []problem
+		Notices  []problem
 	}
 	read := func(r ran) report {
 		var got report
@@ -213,6 +219,10 @@ func TestValidate(t *testing.T) {
 	}
 	r = run(t, "validate", "--json", good)
 	if got := read(r); r.code != ExitOK || got.Version != 1 || !got.Valid || got.Problems == nil || len(got.Problems) != 0 {
+		t.Errorf("%+v", r)
+	}
+	r = run(t, "validate", "--json", expired)
+	if got := read(r); r.code != ExitOK || !got.Valid || len(got.Notices) != 1 || got.Notices[0].Line == 0 {
 		t.Errorf("%+v", r)
 	}
 	r = run(t, "validate", bad, "--json")

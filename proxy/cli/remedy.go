@@ -158,6 +158,9 @@ func forGuard(e audit.Event) []remedy {
 	default:
 		all = append(all, remedy{Change: "other arguments", Grants: "this call"})
 	}
+	if e.Allow != "" {
+		all = append(all, remedy{Change: "allow: [" + strings.TrimSuffix(e.Allow, " }") + ", reason: WHY, until: DAY }]", Grants: "every call of this tool what this one rule finds, until that day", Weakens: true})
+	}
 	if key, ok := guardKeys[e.Guard]; ok && !strings.HasSuffix(e.Name, "…") {
 		all = append(all, remedy{Change: "tools." + e.Upstream + "/" + e.Name + ".guards." + key + ": observe", Grants: "every call of this tool by everybody passes this guard, which only records", Weakens: true})
 	}

@@ -12,7 +12,7 @@
 //	problems := cfg.ApplyEnv(os.LookupEnv)    // then flags: set fields, note Override
 //	problems = append(problems, cfg.Validate()...)
 //
-// Keys that the file format knows but this build does not serve yet are refused
+// Values that the file format knows but this build does not serve yet are refused
 // too: a setting that is silently ignored would be a hole that looks closed.
 // Secrets are never inline; the file names the files that hold them.
 package config
@@ -84,6 +84,8 @@ type Config struct {
 	// Guards sets the guards that look at every message. Unset modes follow the
 	// preset.
 	Guards Guards `json:"guards,omitzero" jsonschema:"Modes of the guards that look at every answer. Default: by preset."`
+	// Allow are exceptions from guards. Empty makes none.
+	Allow []Exception `json:"allow,omitempty" jsonschema:"Exceptions: what one rule of a guard finds in one tool is let be, until a day. Default: none."`
 	// DNS answers names without asking. Zero answers none.
 	DNS DNS `json:"dns,omitzero" jsonschema:"How names are resolved for the SSRF guard and the egress proxy."`
 	// Egress is the forward proxy through which servers reach the outside. Nil runs

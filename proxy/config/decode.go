@@ -244,18 +244,10 @@ func (d *decoder) object(path string, n ast.Node, v reflect.Value) bool {
 	return ok
 }
 
-// unknown reports a key that is no field, unless it is one of a later build and
-// says nothing.
+// unknown reports a key that is no field.
 func (d *decoder) unknown(t reflect.Type, e entry) {
-	p, ok := pendingKey(t, e.key)
-	switch {
-	case ok && p.saysNothing(e.value):
-	case ok:
-		d.report(e.at, e.path, e.key+" is not built yet")
-	default:
-		d.origin.mask(start(e.value))
-		d.report(e.at, e.path, "unknown key "+quote(e.key)+hint(e.key, knownKeys(t)))
-	}
+	d.origin.mask(start(e.value))
+	d.report(e.at, e.path, "unknown key "+quote(e.key)+hint(e.key, knownKeys(t)))
 }
 
 func hint(key string, known []string) string {
@@ -329,9 +321,6 @@ func knownKeys(t reflect.Type) []string {
 		if k := keyOf(t.Field(i)); k != "" {
 			keys = append(keys, k)
 		}
-	}
-	for _, p := range pending[t] {
-		keys = append(keys, p.key)
 	}
 	return keys
 }

@@ -13,6 +13,7 @@ import (
 // alphabet, so that no later reader has to escape one.
 var (
 	upstreamName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$`)
+	ruleName     = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
 	toolName     = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,128}$`) // MCP 2025-11-25, tool names
 	methodName   = regexp.MustCompile(`^[A-Za-z0-9_.$/-]{1,128}$`)
 	policyName   = regexp.MustCompile(`^[A-Za-z0-9_.:-]{1,128}$`)      // resource, action

@@ -47,14 +47,14 @@ Made from the same structs as the JSON Schema that ` + "`mcp-sidecar schema`" + 
 `)
 	single := &jsonschema.Schema{Properties: map[string]*jsonschema.Schema{}, Required: s.Required}
 	for _, key := range s.PropertyOrder {
-		if isLeaf(s.Properties[key]) && !isPending(s.Properties[key]) {
+		if isLeaf(s.Properties[key]) {
 			single.Properties[key] = s.Properties[key]
 			single.PropertyOrder = append(single.PropertyOrder, key)
 		}
 	}
 	section(t, &b, "The whole", "", single)
 	for _, key := range s.PropertyOrder {
-		if p := s.Properties[key]; !isLeaf(p) && !isPending(p) {
+		if p := s.Properties[key]; !isLeaf(p) {
 			fmt.Fprintf(&b, "\n## %s\n\n%s\n", key, p.Description)
 			table(&b)
 			rows(t, &b, key, p)
@@ -71,11 +71,6 @@ func section(t *testing.T, b *bytes.Buffer, title, path string, s *jsonschema.Sc
 }
 
 func table(b *bytes.Buffer) { b.WriteString("\n| Key | Value | Meaning |\n|-|-|-|\n") }
-
-// isPending says whether s is a key that is accepted for later and does nothing yet.
-func isPending(s *jsonschema.Schema) bool {
-	return s.Description == silenceSchema(emptyList).Description
-}
 
 // isLeaf says whether s has no keys of its own to list.
 func isLeaf(s *jsonschema.Schema) bool {
@@ -108,9 +103,6 @@ func members(t *testing.T, b *bytes.Buffer, path string, s *jsonschema.Schema) {
 	t.Helper()
 	for _, key := range s.PropertyOrder {
 		p, name := s.Properties[key], key
-		if isPending(p) {
-			continue
-		}
 		if path != "" {
 			name = path + "." + key
 		}
@@ -150,6 +142,8 @@ func kindOf(s *jsonschema.Schema) string {
 		return "NAME: " + kindOf(s.AdditionalProperties)
 	case s.Type == "object":
 		return "mapping"
+	case len(s.AnyOf) > 0 && s.AnyOf[0].Format == "date":
+		return "day or time"
 	case len(s.AnyOf) > 0:
 		return "IP address"
 	}

@@ -11,6 +11,5 @@ var schema []byte
 // from the structs of this package; a test fails when it is stale.
 //
 // What a schema can say, it says: keys, types, names and enums. Relations
-// between settings are left to Validate. Keys that are not built yet appear only
-// with the one value that says nothing.
+// between settings are left to Validate.
 func Schema() []byte { return append([]byte(nil), schema...) }

@@ -73,6 +73,7 @@ func typeSchemas() map[reflect.Type]*jsonschema.Schema {
 	addr := &jsonschema.Schema{Type: "string", AnyOf: []*jsonschema.Schema{{Format: "ipv4"}, {Format: "ipv6"}}}
 	return map[reflect.Type]*jsonschema.Schema{
 		reflect.TypeFor[netip.AddrPort]():       {Type: "string"},
+		reflect.TypeFor[Until]():                {Type: "string", AnyOf: []*jsonschema.Schema{{Format: "date"}, {Format: "date-time"}}},
 		reflect.TypeFor[Preset]():               enum(presetNames),
 		reflect.TypeFor[Mode]():                 enum(modeNames),
 		reflect.TypeFor[Consent]():              enum(consentNames),
@@ -96,8 +97,8 @@ func fieldType(path ...string) reflect.Type {
 	return t
 }
 
-// complete adds what the library does not infer: that null is never a value, the
-// keys that are not built yet, and the constraints below.
+// complete adds what the library does not infer: that null is never a value, and
+// the constraints below.
 func complete(s *jsonschema.Schema, t reflect.Type) {
 	if i := slices.Index(s.Types, "null"); i >= 0 {
 		s.Types = slices.Delete(s.Types, i, i+1)
@@ -118,28 +119,10 @@ func complete(s *jsonschema.Schema, t reflect.Type) {
 				complete(s.Properties[key], t.Field(i).Type)
 			}
 		}
-		for _, p := range pending[t] {
-			if p.quiet != never {
-				s.Properties[p.key] = silenceSchema(p.quiet)
-				s.PropertyOrder = append(s.PropertyOrder, p.key)
-			}
-		}
 	}
 	if add := constraints[t]; add != nil {
 		add(s)
 	}
-}
-
-func silenceSchema(quiet silence) *jsonschema.Schema {
-	s := &jsonschema.Schema{Description: "Not built yet."}
-	zero := 0
-	switch quiet {
-	case emptyList:
-		s.Type, s.MaxItems = "array", &zero
-	case emptyMapping:
-		s.Type, s.MaxProperties = "object", &zero
-	}
-	return s
 }
 
 var constraints = map[reflect.Type]func(*jsonschema.Schema){
@@ -409,7 +392,7 @@ func TestFullFileIsFull(t *testing.T) {
 		reflect.TypeFor[Config](), reflect.TypeFor[TLS](), reflect.TypeFor[Diagnostics](), reflect.TypeFor[Auth](), reflect.TypeFor[Introspection](), reflect.TypeFor[Upstream](),
 		reflect.TypeFor[Broker](), reflect.TypeFor[BrokerLogin](), reflect.TypeFor[BrokerClient](), reflect.TypeFor[Provider](),
 		reflect.TypeFor[Credential](), reflect.TypeFor[Policy](), reflect.TypeFor[Database](), reflect.TypeFor[Tool](), reflect.TypeFor[Arg](), reflect.TypeFor[SSRF](),
-		reflect.TypeFor[Guards](), reflect.TypeFor[ToolGuards](), reflect.TypeFor[DNS](), reflect.TypeFor[Egress](), reflect.TypeFor[EgressRule](), reflect.TypeFor[Limits](), reflect.TypeFor[Audit](),
+		reflect.TypeFor[Guards](), reflect.TypeFor[ToolGuards](), reflect.TypeFor[DNS](), reflect.TypeFor[Exception](), reflect.TypeFor[Egress](), reflect.TypeFor[EgressRule](), reflect.TypeFor[Limits](), reflect.TypeFor[Audit](),
 	} {
 		for i := range typ.NumField() {
 			if key := keyOf(typ.Field(i)); key != "" && !given[typ.Name()+"."+key] && typ.Name()+"."+key != "Policy.file" { // it has a database

@@ -101,6 +101,7 @@ func (c *Config) check() []finding {
 	checkEnum(k, "guards.terminal", modeNames, c.Guards.Terminal)
 	checkEnum(k, "guards.marker_writeback", modeNames, c.Guards.MarkerWriteback)
 	checkEnum(k, "guards.input_secrets", modeNames, c.Guards.InputSecrets)
+	c.checkExceptions(k)
 	c.DNS.check(k)
 	c.checkEgress(k)
 	c.Limits.check(k)

@@ -345,7 +345,7 @@ func (c *silent) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
 	}
-	return c.Conn.Close()
+	return c.Close()
 }
 
 // outside is a connection to the outside, which ends with its grant.

@@ -103,6 +103,7 @@ type Call struct {
 	Outcome    Outcome
 	Findings   []guards.Finding // the first of each label
 	Would      []string         // what an observed check would have done
+	Excepted   []string         // rules that the operator lets be, and that had found something
 
 	roles        []string // of the principal: its own, the policy's, and what they inherit
 	method       *method

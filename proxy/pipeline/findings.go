@@ -23,7 +23,7 @@ func (o *output) memberName(name string) {
 		if o.modes[gi] == guards.Off {
 			continue
 		}
-		found := g.Find(guards.Text{Value: name, Kind: guards.Metadata, Wrap: guards.WrapOff, Own: o.own})
+		found := o.ask(gi, guards.Text{Value: name, Kind: guards.Metadata, Wrap: guards.WrapOff, Own: o.own})
 		if len(found) > 0 {
 			public := "blocked: the answer holds a secret where it cannot be redacted"
 			if !redacts(g) {
@@ -85,9 +85,9 @@ func (o *output) read(i int, t guards.Text) leaf {
 		inner = o.readJSON(&l)
 		l.mark(o.p.opts.Output, inner)
 	}
-	for gi, g := range o.p.opts.Output {
+	for gi := range o.p.opts.Output {
 		if o.modes[gi] != guards.Off {
-			l.keep(gi, without(g.Find(l.text), inner, gi))
+			l.keep(gi, without(o.ask(gi, l.text), inner, gi))
 		}
 	}
 	return l
@@ -99,10 +99,10 @@ func (o *output) settle(l *leaf) {
 	o.took(l)
 	t := l.text
 	enforced := 0
-	for gi, g := range o.p.opts.Output {
+	for gi := range o.p.opts.Output {
 		if o.modes[gi] == guards.Enforce {
 			enforced += len(l.by(gi))
-			t.Value = g.Change(t, l.by(gi))
+			t.Value = o.change(gi, t, l.by(gi))
 		}
 	}
 	changed := t.Value != o.m.Text(l.node)

@@ -92,6 +92,7 @@ func (p *Pipeline) runInputGuards(ctx context.Context, c *Call, g *guards.Call) 
 		if mode == guards.Off {
 			continue
 		}
+		g.Except = p.except(in.Name(), c, c.rule)
 		d := in.Inspect(ctx, g)
 		if mode == guards.Observe {
 			if d.Block != nil {

@@ -26,6 +26,7 @@ func (p *Pipeline) inspectOutput(c *Call, m *wire.Message) ([]byte, error) {
 	for i, g := range p.opts.Output {
 		o.modes[i] = p.modeOf(g.Name(), c)
 	}
+	o.exceptions(c.rule)
 	if err := o.inspect(); err != nil {
 		return nil, err
 	}
@@ -67,6 +68,7 @@ type output struct {
 	m        *wire.Message
 	own      []string // credentials that the answer may not echo
 	modes    [maxGuards]guards.Mode
+	excepts  *[maxGuards]guards.Except // nil where the operator lets nothing be
 	patches  []wire.Patch
 	vital    []wire.Patch // those that are made where nothing else is changed
 	sequence []leaf       // texts that a reader may join, not settled yet

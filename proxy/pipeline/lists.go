@@ -59,11 +59,15 @@ func (o *output) list(l listing, all, each func(int)) error {
 		if hidden(e) {
 			continue
 		}
+		if l.feature == aTool {
+			o.exceptions(p.opts.Rules[m.Text(m.Member(e, l.id))])
+		}
 		o.definition(e, guards.Text{Kind: guards.Description, Source: l.source + m.Text(m.Member(e, l.id))})
 		if each != nil {
 			each(e)
 		}
 	}
+	o.exceptions(o.c.rule)
 	for i := range m.Children(m.Result) {
 		// The upstream wants its cursor back as it is; private sees to cacheScope.
 		name := m.Name(i)

@@ -141,20 +141,20 @@ func (o *output) inside(l *leaf, t guards.Text, at, depth int) (value string, by
 		by |= i.by
 	}
 	var found [maxGuards][]guards.Finding
-	for gi, g := range o.p.opts.Output {
+	for gi := range o.p.opts.Output {
 		if o.modes[gi] == guards.Off {
 			continue
 		}
-		found[gi] = without(g.Find(t), inner, gi)
+		found[gi] = without(o.ask(gi, t), inner, gi)
 		for _, f := range found[gi] {
 			f.Start, f.End = at, at
 			o.file(f, o.modes[gi], l.node)
 			by |= 1 << gi
 		}
 	}
-	for gi, g := range o.p.opts.Output {
+	for gi := range o.p.opts.Output {
 		if o.modes[gi] == guards.Enforce {
-			t.Value = g.Change(t, found[gi])
+			t.Value = o.change(gi, t, found[gi])
 		}
 	}
 	if json && by != 0 && !isSequence(t.Value) {

@@ -42,6 +42,7 @@ type ToolRule struct {
 	Owner         string                 // argument that says whose the thing is; empty where nobody asks
 	OwnerHandle   bool                   // by being a handle that the caller was given, in place of his subject
 	Guards        map[string]guards.Mode // by guard name, where the tool has its own
+	Exceptions    []Exception
 }
 
 // Options are the parts and settings of a pipeline.
@@ -87,6 +88,9 @@ type Options struct {
 	Input  []guards.Input         // in order
 	Output []guards.Output        // in order
 	Modes  map[string]guards.Mode // by guard name; absent means Enforce
+	// Exceptable says whether an exception of rule in guard can be made for tool
+	// ("docs/import_url"). Nil means that there are no exceptions.
+	Exceptable func(guard, rule, tool string) bool
 	// Passive changes no byte of any message: everything is only recorded.
 	Passive bool
 

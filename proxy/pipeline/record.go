@@ -18,7 +18,7 @@ func (p *Pipeline) record(c *Call, a *Answer) audit.Event {
 		Scopes: c.Principal.Scopes, Roles: c.roles,
 		Object: c.Entry.Permission.Object, Action: c.Entry.Permission.Action, Needed: c.Entry.Scopes,
 		Stage: c.Stage, Outcome: c.Outcome.String(), Code: a.Code, Rule: c.decision,
-		Findings: labels(c), Would: c.Would, Policy: p.policyOf(c).Revision(),
+		Findings: labels(c), Would: c.Would, Excepted: c.Excepted, Allow: p.allowEntry(c), Policy: p.policyOf(c).Revision(),
 		BytesIn: c.bytesIn, BytesOut: c.bytesOut + len(a.Body), Events: c.events, Dropped: c.dropped,
 		Millis: p.since(c.started), Waited: c.waited,
 	}

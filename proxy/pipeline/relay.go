@@ -35,6 +35,7 @@ func (p *Pipeline) inspectUpstream(c *Call) (err error) {
 		c.result, err = p.inspectAnswer(c.memo, c.Msg)
 		c.found(c.memo.Findings...)
 		c.Would = append(c.Would, c.memo.Would...)
+		c.Excepted = append(c.Excepted, c.memo.Excepted...)
 		return err
 	}
 	c.result, err = p.inspectOutput(c, c.Msg)

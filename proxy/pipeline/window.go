@@ -241,7 +241,7 @@ func (o *output) find(gi int, s *stretch) {
 	}
 	doubtful := func(p piece) bool { return p.leaf == nil || !p.leaf.text.Trusted }
 	t := guards.Text{Value: s.text.String(), Wrap: guards.WrapOff, Own: o.own, Trusted: !slices.ContainsFunc(s.pieces, doubtful)}
-	for _, f := range o.p.opts.Output[gi].Find(t) {
+	for _, f := range o.ask(gi, t) {
 		o.share(s, gi, f)
 	}
 }

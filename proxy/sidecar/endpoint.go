@@ -117,7 +117,8 @@ func (s *Sidecar) pipelineOptions(e *endpoint, sh shared) pipeline.Options {
 		PerCaller:     s.cfg.Policy != nil,
 		Catalog:       s.parts.catalog,
 		Scopes:        s.scopes(),
-		Rules:         rules(e.tools),
+		Rules:         s.rules(e),
+		Exceptable:    config.Exceptable,
 		Upstream:      e.upstream,
 		Recorder:      s.audit,
 		Limits:        s.pipelineLimits(),
@@ -198,15 +199,28 @@ func (s *Sidecar) toolsOf(server string) map[string]config.Tool {
 	return own
 }
 
-// rules are what the pipeline wants to know of tools.
-func rules(tools map[string]config.Tool) map[string]pipeline.ToolRule {
+// rules are what the pipeline wants to know of the tools of e.
+func (s *Sidecar) rules(e *endpoint) map[string]pipeline.ToolRule {
 	rules := map[string]pipeline.ToolRule{}
-	for name, t := range tools {
+	for name, t := range e.tools {
 		rules[name] = pipeline.ToolRule{
 			Hide: t.Hide, Wrap: wrap(t.Wrap), TrustedBlocks: t.TrustedBlocks, Source: t.Source,
 			InjectSubject: slices.Sorted(maps.Keys(t.InjectArgs)), Guards: toolModes(t.Guards),
 			Handles: t.Handles, HandleArgs: handleArgs(t.Args), Owner: ownerArg(t.Args), OwnerHandle: t.Args[ownerArg(t.Args)].Handle,
 		}
+	}
+	for _, a := range s.cfg.Allow {
+		server, name, _ := strings.Cut(a.Tool, "/")
+		switch e.name {
+		case server:
+		case merged:
+			name = server + "." + name
+		default:
+			continue
+		}
+		r := rules[name]
+		r.Exceptions = append(r.Exceptions, pipeline.Exception{Guard: a.Guard, Rule: a.Rule, Until: time.Time(a.Until)})
+		rules[name] = r
 	}
 	return rules
 }

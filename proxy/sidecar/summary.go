@@ -39,6 +39,10 @@ func (s *Sidecar) Summary(w io.Writer) {
 		"  off            "+s.list(guards.Off, notBuilt...),
 		"  audit          "+s.auditLine(),
 	)
+	if n := len(s.cfg.Allow); n > 0 {
+		expired := len(s.cfg.Expired(s.opts.Now()))
+		lines = append(lines, fmt.Sprintf("  exceptions     %d under allow:, %d of them expired", n, expired))
+	}
 	lines = append(lines, s.brokerLines()...)
 	lines = append(lines, s.egressLines()...)
 	lines = append(lines, s.listenerLines()...)
