@@ -94,7 +94,7 @@ func choose(pattern string) ([]mutant, error) {
 	}
 	seen := map[string]bool{}
 	var selected []mutant
-	for _, m := range slices.Concat(wireMutants, pipelineMutants, streamMutants, outputMutants, callerMutants, identityMutants, issuerMutants, edgeMutants, lifeMutants, pipeMutants, stdioMutants, guardMutants, mergeMutants, carrierMutants, canaryMutants, brokerMutants, scenarioMutants, credentialMutants, printMutants, toolMutants, policyMutants, scanMutants, readingMutants, egressMutants, exceptMutants) {
+	for _, m := range slices.Concat(wireMutants, pipelineMutants, streamMutants, outputMutants, callerMutants, identityMutants, issuerMutants, edgeMutants, lifeMutants, pipeMutants, stdioMutants, guardMutants, mergeMutants, carrierMutants, canaryMutants, brokerMutants, scenarioMutants, credentialMutants, printMutants, toolMutants, policyMutants, scanMutants, readingMutants, egressMutants, exceptMutants, inputSchemaMutants) {
 		if seen[m.name] {
 			return nil, fmt.Errorf("two mutants are called %q", m.name)
 		}

@@ -28,6 +28,9 @@ import (
 // Name is the guard's name in configuration, findings and audit records.
 const Name = "schema"
 
+// InputName is the name under which arguments are held to their schema.
+const InputName = "input_schema"
+
 // Limits in bytes and nesting levels.
 const (
 	MaxSchema = 64 << 10 // one schema
@@ -119,15 +122,23 @@ func (s *Schema) Validate(value []byte) (err error) {
 	return nil
 }
 
-// Fits says whether value matches s. The error says that this could not be judged:
-// it wraps [ErrInvalid] or [ErrTooLarge].
-func (s *Schema) Fits(value []byte) (bool, error) {
-	err := s.Validate(value)
-	if errors.Is(err, ErrMismatch) {
-		return false, nil
+// Fits says whether value matches s, and if not, which place of s objects: a JSON Pointer, or
+// nothing where its names are no plain words, since whoever wrote the schema chose them. The
+// error says that this could not be judged: it wraps [ErrInvalid] or [ErrTooLarge].
+func (s *Schema) Fits(value []byte) (place string, fits bool, err error) {
+	err = s.Validate(value)
+	if !errors.Is(err, ErrMismatch) {
+		return "", err == nil, err
 	}
-	return err == nil, err
+	if at, ok := strings.CutPrefix(err.Error(), ErrMismatch.Error()+" at \""); ok {
+		if at = strings.TrimSuffix(at, `"`); strings.Trim(at, plainPointer) == "" {
+			place = at
+		}
+	}
+	return place, false, nil
 }
+
+const plainPointer = "/_$-.0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 // place returns the innermost schema that objected, as a JSON Pointer. The
 // engine wraps one "validating POINTER: " around the other; what stands in the

@@ -51,7 +51,7 @@ func TestFits(t *testing.T) {
 		t.Fatal(err)
 	}
 	for value, want := range map[string]string{`{"a":1}`: "fits", `{"a":1,"b":2}`: "does not", `{`: "unjudged", `{"a":` + strings.Repeat("[", 99) + strings.Repeat("]", 99) + `}`: "unjudged"} {
-		fits, err := s.Fits([]byte(value))
+		_, fits, err := s.Fits([]byte(value))
 		if got := map[bool]string{true: "fits", false: "does not"}[fits]; err != nil && want != "unjudged" || err == nil && got != want || err != nil && fits {
 			t.Errorf("%.20s: %v, %v; want %s", value, fits, err, want)
 		}

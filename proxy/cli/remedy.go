@@ -151,6 +151,8 @@ func forGuard(e audit.Event) []remedy {
 		all = append(all, remedy{Change: "a value of the argument that tools." + e.Upstream + "/" + e.Name + ".args lists under enum, or, with command, one that does nothing but be an argument", Grants: "this call"})
 	case "ssrf":
 		all = append(all, remedy{Change: "an https URL of a public host, on a port and of a host that the configuration allows", Grants: "this call"})
+	case "input_schema":
+		all = append(all, remedy{Change: "arguments as the tool's inputSchema has them; tools/list shows it", Grants: "this call"})
 	case "input_secrets":
 		all = append(all, remedy{Change: "arguments without a secret", Grants: "this call"})
 	case "marker_writeback":
@@ -170,5 +172,5 @@ func forGuard(e audit.Event) []remedy {
 // guardKeys are the guards that a tool's entry can switch, by their names in records.
 var guardKeys = map[string]string{
 	"argument": "argument", "consent": "consent", "command": "command", "ssrf": "ssrf", "marker_writeback": "marker_writeback", "input_secrets": "input_secrets",
-	"secrets": "secrets", "injection": "injection", "schema": "schema",
+	"secrets": "secrets", "injection": "injection", "terminal": "terminal", "schema": "schema", "input_schema": "input_schema",
 }

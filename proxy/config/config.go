@@ -366,6 +366,9 @@ type Guards struct {
 	// Schema holds structured results to the schema that their tool publishes. Zero
 	// follows the preset.
 	Schema Mode `json:"schema,omitempty" jsonschema:"Structured results that do not fit their tool's outputSchema. Default: by preset."`
+	// InputSchema holds arguments to the schema that their tool publishes. Zero follows
+	// the preset.
+	InputSchema Mode `json:"input_schema,omitempty" jsonschema:"Arguments that do not fit their tool's inputSchema. Default: by preset."`
 	// MarkerWriteback blocks calls that would write back what other guards put
 	// into an answer. Zero follows the preset.
 	MarkerWriteback Mode `json:"marker_writeback,omitempty" jsonschema:"Marks of redaction and delimiters in arguments, which would be written over the original. Default: by preset."`
@@ -398,6 +401,9 @@ type ToolGuards struct {
 	// Schema holds structured results to the published schema. Zero follows
 	// Guards.Schema.
 	Schema Mode `json:"schema,omitempty" jsonschema:"Structured results that do not fit the tool's outputSchema. Default: as for all tools."`
+	// InputSchema holds arguments to the published schema. Zero follows
+	// Guards.InputSchema.
+	InputSchema Mode `json:"input_schema,omitempty" jsonschema:"Arguments that do not fit the tool's inputSchema. Default: as for all tools."`
 }
 
 // Limits are upper bounds; the value itself is still allowed. Validate refuses a

@@ -10,7 +10,7 @@ import (
 // Exception lets be what one rule of a guard finds in one tool. All of it must be given.
 type Exception struct {
 	// Guard is the guard's name in records.
-	Guard string `json:"guard" jsonschema:"Guard, by its name in records: argument, command, consent, injection, input_secrets, marker_writeback, schema, secrets, ssrf or terminal."`
+	Guard string `json:"guard" jsonschema:"Guard, by its name in records: argument, command, consent, injection, input_schema, input_secrets, marker_writeback, schema, secrets, ssrf or terminal."`
 	// Rule is the rule's id in records.
 	Rule string `json:"rule" jsonschema:"Rule of the guard, by its id in records, such as port or aws_access_key."`
 	// Tool is the tool, with its server.
@@ -42,7 +42,7 @@ func (u *Until) UnmarshalText(b []byte) error {
 func (u Until) MarshalText() ([]byte, error) { return time.Time(u).MarshalText() }
 
 // exceptable are the guards of which exceptions can be made.
-var exceptable = []string{"argument", "command", "consent", "injection", "input_secrets", "marker_writeback", "schema", "secrets", "ssrf", "terminal"}
+var exceptable = []string{"argument", "command", "consent", "injection", "input_schema", "input_secrets", "marker_writeback", "schema", "secrets", "ssrf", "terminal"}
 
 // unexceptable are rules that nobody can take back: what was not looked at to the end, what
 // would break a result, and the sidecar's own credentials.

@@ -100,13 +100,13 @@ func TestEverySettingIsRead(t *testing.T) {
 		t.Errorf("limits %+v", cfg.Limits)
 	}
 	tool := cfg.Tools["docs/render_document"]
-	if want := (ToolGuards{ModeObserve, ModeOff, ModeObserve, ModeObserve, ModeEnforce, ModeObserve, ModeEnforce, ModeEnforce, ModeObserve, ModeOff}); tool.Guards != want {
+	if want := (ToolGuards{ModeObserve, ModeOff, ModeObserve, ModeObserve, ModeEnforce, ModeObserve, ModeEnforce, ModeEnforce, ModeObserve, ModeOff, ModeObserve}); tool.Guards != want {
 		t.Errorf("tool guards %+v", tool.Guards)
 	}
 	if tool.Consent != ConsentOff || tool.Wrap != WrapOff || cfg.Preset != PresetStrict {
 		t.Errorf("consent %v, wrap %v, preset %v", tool.Consent, tool.Wrap, cfg.Preset)
 	}
-	if cfg.Guards != (Guards{ModeEnforce, ModeObserve, ModeObserve, ModeObserve, ModeEnforce, ModeOff}) || cfg.Audit != (Audit{"/var/log/mcp-sidecar/audit.jsonl", true, SyncAlways}) {
+	if cfg.Guards != (Guards{ModeEnforce, ModeObserve, ModeObserve, ModeObserve, ModeEnforce, ModeEnforce, ModeOff}) || cfg.Audit != (Audit{"/var/log/mcp-sidecar/audit.jsonl", true, SyncAlways}) {
 		t.Errorf("guards %+v, audit %+v", cfg.Guards, cfg.Audit)
 	}
 	// Every field is set in that file, so none may be left at zero.

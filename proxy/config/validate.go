@@ -101,6 +101,8 @@ func (c *Config) check() []finding {
 	checkEnum(k, "guards.terminal", modeNames, c.Guards.Terminal)
 	checkEnum(k, "guards.marker_writeback", modeNames, c.Guards.MarkerWriteback)
 	checkEnum(k, "guards.input_secrets", modeNames, c.Guards.InputSecrets)
+	checkEnum(k, "guards.schema", modeNames, c.Guards.Schema)
+	checkEnum(k, "guards.input_schema", modeNames, c.Guards.InputSchema)
 	c.checkExceptions(k)
 	c.DNS.check(k)
 	c.checkEgress(k)

@@ -264,4 +264,6 @@ func (t Tool) checkModes(k *checker, path string) {
 	checkEnum(k, child(guards, "command"), modeNames, t.Guards.Command)
 	checkEnum(k, child(guards, "ssrf"), modeNames, t.Guards.SSRF)
 	checkEnum(k, child(guards, "consent"), modeNames, t.Guards.Consent)
+	checkEnum(k, child(guards, "schema"), modeNames, t.Guards.Schema)
+	checkEnum(k, child(guards, "input_schema"), modeNames, t.Guards.InputSchema)
 }

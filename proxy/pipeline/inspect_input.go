@@ -28,14 +28,17 @@ func (p *Pipeline) inspectInput(ctx context.Context, c *Call) error {
 		patches = append(patches, state...)
 	}
 	c.destructive = c.method.admitted // nobody knows what it does
-	if c.method.kind == aTool {
-		edits, err := p.inspectTool(ctx, c)
-		if err != nil {
-			return err
-		}
-		patches = append(patches, edits...)
+	if c.method.kind != aTool {
+		return p.patchRequest(c, patches)
 	}
-	return p.patchRequest(c, patches)
+	edits, err := p.inspectTool(ctx, c)
+	if err != nil {
+		return err
+	}
+	if err := p.patchRequest(c, append(patches, edits...)); err != nil {
+		return err
+	}
+	return p.fitsInput(c, len(edits) > 0)
 }
 
 // inspectTool asks whether a tool call is safe, and returns what has to change in it.

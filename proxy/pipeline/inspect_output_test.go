@@ -39,7 +39,7 @@ func inspector(t testing.TB, change func(*Options)) *Pipeline {
 		Server: "docs", Output: []guards.Output{secrets.New(), injection.New()}, Note: injection.Note,
 		Policy: always(authorizerFunc(func(string, policy.Permission) policy.Decision { return policy.Decision{Allowed: true} })),
 		Limits: Limits{Tools: 10, ToolDefinition: 4096},
-		Compile: func(rules []byte) (func([]byte) (bool, error), error) {
+		Compile: func(rules []byte) (func([]byte) (string, bool, error), error) {
 			s, err := schema.Compile(rules)
 			if err != nil {
 				return nil, err

@@ -47,6 +47,7 @@ type toolInfo struct {
 	anyURL      bool            // the schema speaks of URLs without saying which argument
 	headers     []headerParam
 	output      *outputSchema
+	input       *inputSchema
 	plain       bool // inputSchema is an object schema that can be added to
 }
 
@@ -405,6 +406,7 @@ func describe(m *wire.Message, t int) toolInfo {
 		destructive: hintAt(m, m.Member(notes, "destructiveHint")),
 		plain:       m.Text(m.Member(schema, "type")) == "object" && (props == wire.Absent || m.Nodes[props].Kind == '{'),
 		output:      newOutputSchema(m.Value(m.Member(t, "outputSchema"))),
+		input:       newInputSchema(m.Value(schema)),
 	}
 	if schema != wire.Absent {
 		info.readURLs(m, schema, "")

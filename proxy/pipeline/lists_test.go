@@ -188,7 +188,7 @@ func TestOutputSchema(t *testing.T) {
 
 // A schema that makes the compiler panic fails its message, and the next alike.
 func TestOutputSchemaPanics(t *testing.T) {
-	compile := func([]byte) (func([]byte) (bool, error), error) { panic("a fault") }
+	compile := func([]byte) (func([]byte) (string, bool, error), error) { panic("a fault") }
 	s := newOutputSchema([]byte(`{}`))
 	func() {
 		defer func() { _ = recover() }()

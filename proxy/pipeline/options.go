@@ -115,9 +115,8 @@ type Options struct {
 	Own func(caller identity.Principal) []string
 	// Note writes the text that tells a reader what the guards found.
 	Note func(labels []string) string
-	// Compile prepares a JSON Schema. What it returns says whether a value fits; an
-	// error means that this could not be judged.
-	Compile func(schema []byte) (func(value []byte) (fits bool, err error), error)
+	// Compile prepares the schemas of arguments and results. Nil holds them to none.
+	Compile Compile
 	// Redact removes secrets from a text for logs.
 	Redact func(string) string
 
@@ -126,6 +125,11 @@ type Options struct {
 	// After runs a function later. Nil means the system's timer.
 	After func(time.Duration, func())
 }
+
+// Compile prepares a JSON Schema. What it returns says whether a value fits and, where it does
+// not, the place in the schema that objects, if that can be shown; an error means that this
+// could not be judged.
+type Compile func(schema []byte) (func(value []byte) (place string, fits bool, err error), error)
 
 // Shared counts what a principal holds over all pipelines that were given it:
 // open sessions and calls in flight. Bounds that each server had for itself would

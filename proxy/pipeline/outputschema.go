@@ -18,7 +18,7 @@ const schemaGuard = "schema"
 type outputSchema struct {
 	raw  []byte
 	once sync.Once
-	test func(value []byte) (bool, error)
+	test func(value []byte) (place string, fits bool, err error)
 	err  error
 }
 
@@ -32,7 +32,7 @@ func newOutputSchema(raw []byte) *outputSchema {
 
 // fits says whether value is what the schema describes. Everything fits where
 // there is no schema, or nobody to judge.
-func (s *outputSchema) fits(compile func([]byte) (func([]byte) (bool, error), error), value []byte) (bool, error) {
+func (s *outputSchema) fits(compile Compile, value []byte) (bool, error) {
 	switch {
 	case s == nil || compile == nil:
 		return true, nil
@@ -46,7 +46,8 @@ func (s *outputSchema) fits(compile func([]byte) (func([]byte) (bool, error), er
 	if s.err != nil {
 		return false, s.err
 	}
-	return s.test(value)
+	_, fits, err := s.test(value)
+	return fits, err
 }
 
 // maxJudged bounds structured content that is held to its schema, in bytes: to be

@@ -46,7 +46,7 @@ func TestArgumentCredential(t *testing.T) {
 	t.Parallel()
 	const overridden = "credential:overridden token"
 	for _, preset := range []string{"balanced", "observe", "strict"} {
-		r := start(t, tokens(setup{preset: preset, upstream: text("done")}))
+		r := start(t, tokens(setup{lenient: true, preset: preset, upstream: text("done")}))
 		for _, row := range []struct {
 			name, tool, args, want string
 			finding                bool
@@ -185,7 +185,7 @@ func TestArgumentCredentialChanges(t *testing.T) {
 // Each of several servers has its own way; merged, a tool's server decides.
 func TestArgumentCredentialOfSeveral(t *testing.T) {
 	t.Parallel()
-	s := tokens(setup{upstream: text("done"), extra: "merge: true\n", files: map[string]string{"fs.token": "another-secret-for-fs"}})
+	s := tokens(setup{lenient: true, upstream: text("done"), extra: "merge: true\n", files: map[string]string{"fs.token": "another-secret-for-fs"}})
 	s.others = map[string]setup{
 		"fs":   {upstream: text("done"), inventory: tokenInventory, credential: `{ kind: arg, argument: id, file: fs.token }`},
 		"mail": {upstream: text("done"), inventory: tokenInventory},

@@ -210,13 +210,14 @@ func (s *Sidecar) modes() map[string]guards.Mode {
 		consent.Name:      preset,
 		ssrf.Name:         preset,
 		schema.Name:       guardMode(s.cfg.Guards.Schema, preset),
+		schema.InputName:  guardMode(s.cfg.Guards.InputSchema, preset),
 	}
 }
 
 func toolModes(g config.ToolGuards) map[string]guards.Mode {
 	own := map[string]guards.Mode{}
 	for name, m := range map[string]config.Mode{
-		secrets.Name: g.Secrets, injection.Name: g.Injection, terminal.Name: g.Terminal, marker.Name: g.MarkerWriteback, secrets.InputName: g.InputSecrets, argument.Name: g.Argument, command.Name: g.Command, consent.Name: g.Consent, ssrf.Name: g.SSRF, schema.Name: g.Schema,
+		secrets.Name: g.Secrets, injection.Name: g.Injection, terminal.Name: g.Terminal, marker.Name: g.MarkerWriteback, secrets.InputName: g.InputSecrets, argument.Name: g.Argument, command.Name: g.Command, consent.Name: g.Consent, ssrf.Name: g.SSRF, schema.Name: g.Schema, schema.InputName: g.InputSchema,
 	} {
 		if m != config.ModeUnset {
 			own[name] = guardMode(m, guards.Enforce)

@@ -152,7 +152,7 @@ func (s *Sidecar) tokenArgument() pipeline.Property {
 	return pipeline.Property{Name: config.TokenArgumentName, Schema: []byte(`{"type":"string","description":"Access token of the user for whom this call is made. It is removed before the tool is called. Leave it out when the client shows a token by itself."}`)}
 }
 
-func compileSchema(rules []byte) (func([]byte) (bool, error), error) {
+func compileSchema(rules []byte) (func([]byte) (string, bool, error), error) {
 	s, err := schema.Compile(rules)
 	if err != nil {
 		return nil, err

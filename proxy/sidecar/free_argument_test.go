@@ -10,7 +10,7 @@ import (
 // reaches no server, and is on record; prose with the same marks arrives as it was written.
 func TestFreeArguments(t *testing.T) {
 	t.Parallel()
-	r := start(t, setup{inventory: demoInventory, upstream: text("done"), tools: "\n  docs/read_document: { resource: document, action: read, args: { pattern: { command: true } } }\n"})
+	r := start(t, setup{lenient: true, inventory: demoInventory, upstream: text("done"), tools: "\n  docs/read_document: { resource: document, action: read, args: { pattern: { command: true } } }\n"})
 	for _, row := range []struct{ name, value, rule string }{
 		{"prose", `"Tom & Jerry; salt | pepper, 100%"`, ""},
 		{"a path", `"reports/2026/q1.pdf"`, ""},

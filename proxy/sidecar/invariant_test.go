@@ -143,7 +143,7 @@ func TestIntentPrecedesDestruction(t *testing.T) {
 	for _, rev := range bothRevisions {
 		var r *rig
 		var atUpstream string
-		r = start(t, setup{inventory: demoInventory, upstream: func(w http.ResponseWriter, req *http.Request) {
+		r = start(t, setup{lenient: true, inventory: demoInventory, upstream: func(w http.ResponseWriter, req *http.Request) {
 			b, _ := os.ReadFile(r.auditLog)
 			atUpstream = string(b)
 			text("gone")(w, req)

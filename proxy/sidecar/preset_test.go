@@ -117,7 +117,7 @@ func TestModesPerTool(t *testing.T) {
   docs/import_url: { resource: document, action: create, args: { url: { ssrf: { hosts: ["*.example.com"], ports: [443, 8443] } } } }
 `
 	key := "AKIA" + "IOSFODNN7EXAMPLE"
-	r := start(t, setup{tools: tools, inventory: demoInventory, upstream: text(key)})
+	r := start(t, setup{lenient: true, tools: tools, inventory: demoInventory, upstream: text(key)})
 	for _, row := range []struct {
 		tool, args string
 		leaks      bool

@@ -178,7 +178,7 @@ func (s *Sidecar) list(mode guards.Mode, more ...string) string {
 	if mode == authorization && mode != guards.Off {
 		names = append(names, "authorization")
 	}
-	for _, g := range []string{secrets.Name, injection.Name, terminal.Name, marker.Name, secrets.InputName, command.Name, ssrf.Name, consent.Name, schema.Name} {
+	for _, g := range []string{secrets.Name, injection.Name, terminal.Name, marker.Name, secrets.InputName, command.Name, ssrf.Name, consent.Name, schema.InputName, schema.Name} {
 		if s.parts.modes[g] == mode {
 			names = append(names, g)
 		}
