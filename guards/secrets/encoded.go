@@ -71,12 +71,7 @@ func (c *scanner) escaped() {
 	if !hasEscape(s) {
 		return
 	}
-	first := 0
-	for ; first < len(s); first++ {
-		if _, width := escape(s[first:]); width > 0 {
-			break
-		}
-	}
+	first := nextEscape(s, 0)
 	c.work += first
 	if first == len(s) {
 		return
@@ -90,8 +85,9 @@ func (c *scanner) escaped() {
 		r, width := escape(s[i:])
 		switch {
 		case width == 0:
-			plain, at = append(plain, s[i]), append(at, i)
-			i++
+			for next := nextEscape(s, i+1); i < next; i++ {
+				plain, at = append(plain, s[i]), append(at, i)
+			}
 			continue
 		case r >= 0:
 			var buf [utf8.UTFMax]byte
@@ -106,6 +102,37 @@ func (c *scanner) escaped() {
 		start, end := at[f.start], at[f.end]
 		if !c.covered(start, end) {
 			c.seen = append(c.seen, candidate{f.rule, start, end, f.exact})
+		}
+	}
+}
+
+// introduces are the bytes that an escape may start with.
+var introduces = func() (table [256]uint8) {
+	for i := range table {
+		if i >= utf8.RuneSelf || strings.IndexByte(`%\&`, byte(i)) >= 0 {
+			table[i] = 1
+		}
+	}
+	return table
+}()
+
+// nextEscape returns where the first escape of s begins at or behind from, or the end of s.
+func nextEscape(s string, from int) int {
+	for i := from; ; i++ {
+		for ; i+8 <= len(s); i += 8 {
+			p := s[i : i+8]
+			if introduces[p[0]]|introduces[p[1]]|introduces[p[2]]|introduces[p[3]]|introduces[p[4]]|introduces[p[5]]|introduces[p[6]]|introduces[p[7]] != 0 {
+				break
+			}
+		}
+		for i < len(s) && introduces[s[i]] == 0 {
+			i++
+		}
+		if i >= len(s) {
+			return len(s)
+		}
+		if _, width := escape(s[i:]); width > 0 {
+			return i
 		}
 	}
 }

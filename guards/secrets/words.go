@@ -94,14 +94,29 @@ func (w *words) next(s string, from int) int {
 	for i := max(0, from-2); i < from; i++ {
 		tail = tail<<classBits | uint32(w.class[s[i]])
 	}
-	for i := from; i < len(s); i++ {
+	// Four places at a time, of which none waits for the one before.
+	const one, two = classBits, 2 * classBits
+	i, a, b := from, tail>>one, tail&(1<<one-1)
+	for ; i+4 <= len(s); i += 4 {
+		p := s[i : i+4]
+		c, d, e, f := uint32(w.class[p[0]]), uint32(w.class[p[1]]), uint32(w.class[p[2]]), uint32(w.class[p[3]])
+		if w.has(a<<two|b<<one|c)|w.has(b<<two|c<<one|d)|w.has(c<<two|d<<one|e)|w.has(d<<two|e<<one|f) != 0 {
+			break
+		}
+		a, b = e, f
+	}
+	tail = a<<one | b
+	for ; i < len(s); i++ {
 		tail = (tail<<classBits | uint32(w.class[s[i]])) & (1<<(3*classBits) - 1)
-		if w.tails[tail>>6]>>(tail&63)&1 != 0 {
+		if w.has(tail) != 0 {
 			return i + 1
 		}
 	}
 	return -1
 }
+
+// has is 1 if some word ends in the three classes of tail.
+func (w *words) has(tail uint32) uint64 { return w.tails[tail>>6] >> (tail & 63) & 1 }
 
 // candidates are the words of which one may end at end, the longest first.
 func (w *words) candidates(s string, end int) []ending {

@@ -18,22 +18,24 @@ const (
 // alphabet) or hexadecimal; start is -1 if there is none. Lines that are wrapped Base64 are
 // one run.
 func NextPacked(s string, from int) (start, end int) {
-	for i := from; i < len(s); i++ {
-		if packing[s[i]] == 0 {
+	for start := from; start+ShortestPacked <= len(s); {
+		// Words are short: from behind, one of them shows soonest that no run starts here.
+		i := start + ShortestPacked - 1
+		for i >= start && packing[s[i]] != 0 {
+			i--
+		}
+		if i >= start {
+			start = i + 1
 			continue
 		}
-		start = i
 		kinds := uint8(in64 | in16)
-		for i < len(s) && packing[s[i]] != 0 {
+		for i = start; i < len(s) && packing[s[i]] != 0; i++ {
 			kinds &= packing[s[i]]
-			i++
 		}
 		if i-start >= fullLine {
 			i = wrapped(s, i, kinds)
 		}
-		if i-start >= ShortestPacked {
-			return start, i
-		}
+		return start, i
 	}
 	return -1, -1
 }

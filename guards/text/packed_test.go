@@ -68,11 +68,30 @@ func TestNextPacked(t *testing.T) {
 	}
 }
 
-// FuzzPacked: runs are apart and in order, and what they say is no longer than they are.
+// plainly is where NextPacked has to begin, byte by byte.
+func plainly(s string, from int) int {
+	for start := from; start < len(s); start++ {
+		end := start
+		for end < len(s) && packing[s[end]] != 0 {
+			end++
+		}
+		if end-start >= ShortestPacked {
+			return start
+		}
+		start = end
+	}
+	return -1
+}
+
+// FuzzPacked: no run is passed over, runs are apart and in order, and what they say is no
+// longer than they are.
 func FuzzPacked(f *testing.F) {
 	f.Add(base64.StdEncoding.EncodeToString([]byte(sentence)) + "\n" + hex.EncodeToString([]byte(sentence)))
 	f.Add(strings.Repeat("QUJD", 16) + "\r\n\r\nQUJD==\n")
 	f.Fuzz(func(t *testing.T, s string) {
+		if start, _ := NextPacked(s, 0); start != plainly(s, 0) {
+			t.Fatalf("the first run begins at %d, want %d", start, plainly(s, 0))
+		}
 		for start, end := NextPacked(s, 0); start >= 0; {
 			if text := Unpack(s[start:end]); len(text) > end-start {
 				t.Fatalf("%d bytes of %d", len(text), end-start)
