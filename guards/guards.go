@@ -62,6 +62,7 @@ type Text struct {
 	Trusted bool     // the operator vouches for this block (trusted_blocks)
 	Wrap    Wrap     // the tool's wrap setting; WrapOff where wrapping would break a format
 	Source  string   // names the origin in the delimiter: "document:7"
+	Nonce   string   // stands in both delimiters and is new in each message; empty leaves it out
 	Own     []string // credentials of the sidecar's own that an answer may echo
 	Except  Except   // rules whose findings are let be; nil for none
 }

@@ -8,9 +8,9 @@ import (
 // The delimiters around untrusted content, and what starts the guard's own
 // final block.
 const (
-	openPrefix = `<untrusted_content source="`
-	closeTag   = "</untrusted_content>"
-	noteMark   = "[guard]"
+	openPrefix  = `<untrusted_content source="`
+	closePrefix = "</untrusted_content"
+	noteMark    = "[guard]"
 )
 
 // What stands in place of a look-alike's first character. The rest stays as it

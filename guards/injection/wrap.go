@@ -20,7 +20,7 @@ func (Guard) Change(t guards.Text, found []guards.Finding) string {
 	if t.Trusted || t.Wrap == guards.WrapOff || t.Wrap == guards.WrapFlagged && len(found) == 0 {
 		return text
 	}
-	return wrap(text, t.Source)
+	return wrap(text, t.Source, t.Nonce)
 }
 
 // defuse replaces the first character of every look-alike. It finds nothing to
@@ -44,8 +44,13 @@ func defuse(s string) string {
 	return b.String()
 }
 
-func wrap(text, source string) string {
-	return openPrefix + safeSource(source) + "\">\n" + text + "\n" + closeTag
+// wrap puts the delimiters around text. A nonce makes them ones that nobody could have
+// written before the message was there, also in a spelling that defuse does not know.
+func wrap(text, source, nonce string) string {
+	if nonce != "" {
+		nonce = ` nonce="` + safeSource(nonce) + `"`
+	}
+	return openPrefix + safeSource(source) + `"` + nonce + ">\n" + text + "\n" + closePrefix + nonce + ">"
 }
 
 // maxSource bounds the source in bytes.

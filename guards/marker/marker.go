@@ -94,7 +94,7 @@ func markerAt(s string, i int) string {
 	case strings.HasPrefix(rest, "[DEFUSED:"):
 		return RuleDefused
 	// Without the quote behind it, which is escaped in JSON inside a text.
-	case strings.HasPrefix(rest, "<untrusted_content source="), strings.HasPrefix(rest, "</untrusted_content>"):
+	case strings.HasPrefix(rest, "<untrusted_content source="), strings.HasPrefix(rest, "</untrusted_content>"), strings.HasPrefix(rest, "</untrusted_content nonce="):
 		return RuleDelimiter
 	case isNote(rest):
 		return RuleNote

@@ -374,6 +374,8 @@ type Guards struct {
 	MarkerWriteback Mode `json:"marker_writeback,omitempty" jsonschema:"Marks of redaction and delimiters in arguments, which would be written over the original. Default: by preset."`
 	// InputSecrets looks for secrets in arguments. Zero observes.
 	InputSecrets Mode `json:"input_secrets,omitempty" jsonschema:"Secrets in arguments of tool calls. Default: observe."`
+	// Delimiter is the form of the delimiters around results. Zero is DelimiterPlain.
+	Delimiter Delimiter `json:"delimiter,omitempty" jsonschema:"Form of the delimiters around results: plain, or nonce, with random text in both that is new in each message; then no two answers are the same bytes. Default: plain."`
 }
 
 // ToolGuards are the modes of guards for one tool.

@@ -106,7 +106,7 @@ func TestEverySettingIsRead(t *testing.T) {
 	if tool.Consent != ConsentOff || tool.Wrap != WrapOff || cfg.Preset != PresetStrict {
 		t.Errorf("consent %v, wrap %v, preset %v", tool.Consent, tool.Wrap, cfg.Preset)
 	}
-	if cfg.Guards != (Guards{ModeEnforce, ModeObserve, ModeObserve, ModeObserve, ModeEnforce, ModeEnforce, ModeOff}) || cfg.Audit != (Audit{"/var/log/mcp-sidecar/audit.jsonl", true, SyncAlways}) {
+	if cfg.Guards != (Guards{ModeEnforce, ModeObserve, ModeObserve, ModeObserve, ModeEnforce, ModeEnforce, ModeOff, DelimiterNonce}) || cfg.Audit != (Audit{"/var/log/mcp-sidecar/audit.jsonl", true, SyncAlways}) {
 		t.Errorf("guards %+v, audit %+v", cfg.Guards, cfg.Audit)
 	}
 	// Every field is set in that file, so none may be left at zero.

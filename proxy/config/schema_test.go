@@ -78,6 +78,7 @@ func typeSchemas() map[reflect.Type]*jsonschema.Schema {
 		reflect.TypeFor[Mode]():                 enum(modeNames),
 		reflect.TypeFor[Consent]():              enum(consentNames),
 		reflect.TypeFor[Wrap]():                 enum(wrapNames),
+		reflect.TypeFor[Delimiter]():            enum(delimiterNames),
 		reflect.TypeFor[CredentialKind]():       enum(credentialNames),
 		reflect.TypeFor[Sync]():                 enum(syncNames),
 		reflect.TypeFor[Algorithm]():            enum(algorithmNames),

@@ -103,6 +103,7 @@ func (c *Config) check() []finding {
 	checkEnum(k, "guards.input_secrets", modeNames, c.Guards.InputSecrets)
 	checkEnum(k, "guards.schema", modeNames, c.Guards.Schema)
 	checkEnum(k, "guards.input_schema", modeNames, c.Guards.InputSchema)
+	checkEnum(k, "guards.delimiter", delimiterNames, c.Guards.Delimiter)
 	c.checkExceptions(k)
 	c.DNS.check(k)
 	c.checkEgress(k)

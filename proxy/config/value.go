@@ -54,6 +54,15 @@ const (
 	WrapOff
 )
 
+// Delimiter is the form of the delimiters around results.
+type Delimiter uint8
+
+// The zero value is the same in every message.
+const (
+	DelimiterPlain Delimiter = iota
+	DelimiterNonce           // with random text that is new in each message
+)
+
 // Sync says which audit records wait for the disk (fsync).
 type Sync uint8
 
@@ -94,6 +103,7 @@ var (
 	modeNames       = []string{"", "off", "observe", "enforce"}
 	consentNames    = []string{"", "confirm", "off"}
 	wrapNames       = []string{"flagged", "always", "off"}
+	delimiterNames  = []string{"plain", "nonce"}
 	syncNames       = []string{"intent", "always"}
 	algorithmNames  = []string{"RS256", "ES256", "EdDSA"}
 	credentialNames = []string{"none", "header", "env", "arg", "client_credentials", "token_exchange"}
@@ -110,6 +120,9 @@ func (c Consent) String() string { return enumName(consentNames, c) }
 
 // String returns the name in the file.
 func (w Wrap) String() string { return enumName(wrapNames, w) }
+
+// String returns the name in the file.
+func (d Delimiter) String() string { return enumName(delimiterNames, d) }
 
 // String returns the name in the file.
 func (s Sync) String() string { return enumName(syncNames, s) }
@@ -136,6 +149,9 @@ func (c Consent) MarshalText() ([]byte, error) { return []byte(c.String()), nil 
 func (w Wrap) MarshalText() ([]byte, error) { return []byte(w.String()), nil }
 
 // MarshalText returns the name.
+func (d Delimiter) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// MarshalText returns the name.
 func (s Sync) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // MarshalText returns the name.
@@ -158,6 +174,9 @@ func (a *Algorithm) UnmarshalText(b []byte) error { return enumParse(algorithmNa
 
 // UnmarshalText accepts exactly the names of the file, in lower case.
 func (w *Wrap) UnmarshalText(b []byte) error { return enumParse(wrapNames, b, w) }
+
+// UnmarshalText accepts exactly the names of the file, in lower case.
+func (d *Delimiter) UnmarshalText(b []byte) error { return enumParse(delimiterNames, b, d) }
 
 // UnmarshalText accepts exactly the names of the file, in lower case.
 func (s *Sync) UnmarshalText(b []byte) error { return enumParse(syncNames, b, s) }

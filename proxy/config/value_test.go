@@ -28,6 +28,8 @@ func TestEnums(t *testing.T) {
 		{"flagged", WrapFlagged, new(Wrap)},
 		{"always", WrapAlways, new(Wrap)},
 		{"off", WrapOff, new(Wrap)},
+		{"plain", DelimiterPlain, new(Delimiter)},
+		{"nonce", DelimiterNonce, new(Delimiter)},
 		{"none", CredentialNone, new(CredentialKind)},
 		{"header", CredentialHeader, new(CredentialKind)},
 		{"env", CredentialEnv, new(CredentialKind)},

@@ -71,7 +71,7 @@ func (o *output) text(i int, t guards.Text) {
 // read shows the string at node i to every output guard. All of them read the
 // text as it came, so that their findings share one set of offsets.
 func (o *output) read(i int, t guards.Text) leaf {
-	t.Value, t.Own = o.m.Text(i), o.own
+	t.Value, t.Own, t.Nonce = o.m.Text(i), o.own, o.nonce
 	l := leaf{node: i, text: t}
 	switch {
 	case t.Kind == guards.Binary:

@@ -91,6 +91,9 @@ type Options struct {
 	// Exceptable says whether an exception of rule in guard can be made for tool
 	// ("docs/import_url"). Nil means that there are no exceptions.
 	Exceptable func(guard, rule, tool string) bool
+	// Nonce makes the random text of the delimiters of one message. Nil means that they have
+	// none.
+	Nonce func() string
 	// Passive changes no byte of any message: everything is only recorded.
 	Passive bool
 

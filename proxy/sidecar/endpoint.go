@@ -2,6 +2,7 @@ package sidecar
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"maps"
@@ -131,6 +132,7 @@ func (s *Sidecar) pipelineOptions(e *endpoint, sh shared) pipeline.Options {
 		Confirm:       pipeline.Property{Name: consent.Argument, Schema: []byte(consent.PropertySchema)},
 		Token:         s.tokenArgument(),
 		Note:          injection.Note,
+		Nonce:         s.nonce(),
 		Compile:       compileSchema,
 		Listed:        s.lintListed,
 		Arguments:     s.arguments(),
@@ -252,6 +254,14 @@ func wrap(w config.Wrap) guards.Wrap {
 		return guards.WrapOff
 	}
 	return guards.WrapFlagged
+}
+
+// nonce makes the random text of delimiters, where they have one.
+func (s *Sidecar) nonce() func() string {
+	if s.cfg.Guards.Delimiter == config.DelimiterNonce {
+		return rand.Text
+	}
+	return nil
 }
 
 // passive says whether no message is changed at all: the observe preset, unless

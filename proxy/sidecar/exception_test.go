@@ -1,7 +1,6 @@
 package sidecar
 
 import (
-	"encoding/json"
 	"net/http"
 	"slices"
 	"strings"
@@ -89,7 +88,7 @@ func TestExceptionOfOutput(t *testing.T) {
 				r := start(t, setup{inventory: demoInventory, upstream: text(row.text), extra: exceptions})
 				g := r.do(toolCall(rev, r.token("alice"), "1", row.tool, `{"id":1}`))
 				e := r.outcome()
-				if got := joined(g.body); !strings.Contains(got, row.want) {
+				if got := strings.Join(texts(t, g.body), "\n"); !strings.Contains(got, row.want) {
 					t.Errorf("answered %q, want %q", got, row.want)
 				}
 				if strings.Join(e.Excepted, " ") != row.excepted {
@@ -98,19 +97,6 @@ func TestExceptionOfOutput(t *testing.T) {
 			})
 		}
 	}
-}
-
-// joined are the texts of a tool's result.
-func joined(body []byte) string {
-	var m struct {
-		Result struct{ Content []struct{ Text string } }
-	}
-	_ = json.Unmarshal(body, &m)
-	all := ""
-	for _, block := range m.Result.Content {
-		all += block.Text + "\n"
-	}
-	return all
 }
 
 // A phrase that is excepted flags nothing, another one does.
