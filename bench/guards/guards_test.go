@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"math"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -97,6 +98,21 @@ func TestCorpus(t *testing.T) {
 	}
 	if err := run([]string{"-corpora", t.TempDir()}, &strings.Builder{}); err == nil {
 		t.Error("an empty folder is fine")
+	}
+}
+
+// The scanner that others use is asked with its own rules, and is no part of the sidecar.
+func TestGitleaks(t *testing.T) {
+	v := gitleaks()("token ghp_" + "h3Kd92LmQz71VbXc05TyRw84NsPf6GuJaE1o" + " end")
+	if !v.Flagged || v.Redacted != "token [REDACTED] end" || len(v.Findings) != 1 || v.Findings[0].Start != 6 || v.Findings[0].End != 46 {
+		t.Errorf("%+v", v)
+	}
+	if v := gitleaks()("a token of a quiet river"); v.Flagged {
+		t.Errorf("%+v", v)
+	}
+	deps, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "mcp-sidecar/proxy").Output()
+	if err != nil || !strings.Contains(string(deps), "mcp-sidecar/guards/secrets\n") || strings.Contains(string(deps), "gitleaks/v8/detect") {
+		t.Errorf("the sidecar holds the scanner, or cannot be read: %v", err)
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/zricethezav/gitleaks/v8/detect"
+
 	"mcp-sidecar/guards"
 	"mcp-sidecar/proxy/scan"
 )
@@ -16,7 +18,7 @@ func peers(kind string) map[string]detector {
 	case scan.Injection:
 		return map[string]detector{"six plain regexes": matches(plainInjection)}
 	case scan.Secret:
-		return map[string]detector{"seven plain regexes": matches(plainSecret)}
+		return map[string]detector{"seven plain regexes": matches(plainSecret), "gitleaks": gitleaks()}
 	case scan.SSRF:
 		return map[string]detector{"net/url and classes of net/netip": plainURL}
 	case scan.Command:
@@ -40,6 +42,27 @@ func matches(re *regexp.Regexp) detector {
 		}
 		if v.Flagged {
 			v.Redacted = re.ReplaceAllString(text, "[REDACTED]")
+		}
+		return v
+	}
+}
+
+// gitleaks is the scanner of that name, as its command runs it: with its own rules, and
+// decoding what it can. It reports secrets for people to look at; here they are replaced.
+func gitleaks() detector {
+	d, err := detect.NewDetectorDefaultConfig()
+	if err != nil {
+		panic(err) // its rules are part of it
+	}
+	d.MaxDecodeDepth = 5
+	return func(text string) scan.Verdict {
+		v := scan.Verdict{Redacted: text}
+		for _, f := range d.DetectString(text) {
+			v.Flagged, v.Score = true, 1
+			if at := strings.Index(text, f.Secret); at >= 0 {
+				v.Findings = append(v.Findings, guards.Finding{Start: at, End: at + len(f.Secret), Score: 1})
+				v.Redacted = strings.ReplaceAll(v.Redacted, f.Secret, "[REDACTED]")
+			}
 		}
 		return v
 	}
