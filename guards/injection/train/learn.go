@@ -229,6 +229,6 @@ func (l *learner) model() *injection.Model {
 // Log-odds from which a text is reported: about one in a hundred harmless texts of an
 // origin that was not learned from exceeds the first (see -hold-out).
 const (
-	threshold = 1.2
+	threshold = 1.1
 	strict    = 0.8
 )

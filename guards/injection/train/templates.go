@@ -89,6 +89,7 @@ func (r *random) attack(l *language, text string) string {
 	text = strings.ReplaceAll(text, "{place}", r.pick(places))
 	text = strings.ReplaceAll(text, "{tool}", r.pick(toolNames))
 	text = strings.ReplaceAll(text, "{name}", r.pick(names))
+	text = strings.ReplaceAll(text, "{data}", r.pick(data))
 	switch r.below(12) {
 	case 0:
 		return strings.ToUpper(text)
