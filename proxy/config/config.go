@@ -372,8 +372,8 @@ type Guards struct {
 	// MarkerWriteback blocks calls that would write back what other guards put
 	// into an answer. Zero follows the preset.
 	MarkerWriteback Mode `json:"marker_writeback,omitempty" jsonschema:"Marks of redaction and delimiters in arguments, which would be written over the original. Default: by preset."`
-	// InputSecrets looks for secrets in arguments. Zero observes.
-	InputSecrets Mode `json:"input_secrets,omitempty" jsonschema:"Secrets in arguments of tool calls. Default: observe."`
+	// InputSecrets looks for secrets in what clients send. Zero observes.
+	InputSecrets Mode `json:"input_secrets,omitempty" jsonschema:"Secrets in what clients send: arguments of tools, prompts and completions, addresses of resources, answers to what servers ask. Default: observe."`
 	// Delimiter is the form of the delimiters around results. Zero is DelimiterPlain.
 	Delimiter Delimiter `json:"delimiter,omitempty" jsonschema:"Form of the delimiters around results: plain, or nonce, with random text in both that is new in each message; then no two answers are the same bytes. Default: plain."`
 }

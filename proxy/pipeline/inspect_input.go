@@ -28,6 +28,9 @@ func (p *Pipeline) inspectInput(ctx context.Context, c *Call) error {
 		patches = append(patches, state...)
 	}
 	c.destructive = c.method.admitted // nobody knows what it does
+	if err := p.inspectSaid(ctx, c); err != nil {
+		return err
+	}
 	if c.method.kind != aTool {
 		return p.patchRequest(c, patches)
 	}
@@ -89,8 +92,12 @@ func (p *Pipeline) patchRequest(c *Call, patches []wire.Patch) error {
 
 // runInputGuards runs every guard in order; the first that blocks decides.
 func (p *Pipeline) runInputGuards(ctx context.Context, c *Call, g *guards.Call) ([]guards.Edit, error) {
+	return p.runGuards(ctx, c, g, p.opts.Input)
+}
+
+func (p *Pipeline) runGuards(ctx context.Context, c *Call, g *guards.Call, all []guards.Input) ([]guards.Edit, error) {
 	var edits []guards.Edit
-	for _, in := range p.opts.Input {
+	for _, in := range all {
 		mode := p.modeOf(in.Name(), c)
 		if mode == guards.Off {
 			continue
@@ -110,6 +117,39 @@ func (p *Pipeline) runInputGuards(ctx context.Context, c *Call, g *guards.Call) 
 		edits = append(edits, d.Edits...)
 	}
 	return edits, nil
+}
+
+// said are the members of params, beside a tool's arguments, in which a client can write
+// whatever it likes.
+var said = [...]string{"arguments", "argument", "context", "uri", "inputResponses"}
+
+// inspectSaid shows the guards that look at everything a client says what stands beside the
+// arguments of a tool: those of prompts and completions, addresses of resources, and answers to
+// what a server asked.
+func (p *Pipeline) inspectSaid(ctx context.Context, c *Call) error {
+	if len(p.opts.Said) == 0 {
+		return nil
+	}
+	g := &guards.Call{Tool: c.server + "/" + c.bare}
+	show := func(i int, name string) {
+		if i != wire.Absent {
+			c.addArg(g, i, guards.Arg{Path: name, Name: name})
+		}
+	}
+	show(c.Msg.Result, "result")
+	for _, name := range said {
+		if c.method.kind != aTool || name == "inputResponses" {
+			show(c.Msg.At(c.Msg.Params, name), name)
+		}
+	}
+	if len(g.Args) == 0 {
+		return nil
+	}
+	_, err := p.runGuards(ctx, c, g, p.opts.Said)
+	if err != nil && c.pending != nil {
+		c.Session.putBack(c.pending) // the client may give another answer
+	}
+	return err
 }
 
 // guardCall shows the call to the guards: every value inside the arguments, with

@@ -86,6 +86,7 @@ type Options struct {
 	Shared *Shared
 
 	Input  []guards.Input         // in order
+	Said   []guards.Input         // for what clients write beside the arguments of tools; in order
 	Output []guards.Output        // in order
 	Modes  map[string]guards.Mode // by guard name; absent means Enforce
 	// Exceptable says whether an exception of rule in guard can be made for tool

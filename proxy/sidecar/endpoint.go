@@ -125,6 +125,7 @@ func (s *Sidecar) pipelineOptions(e *endpoint, sh shared) pipeline.Options {
 		Limits:        s.pipelineLimits(),
 		Shared:        sh.counts,
 		Input:         sh.input,
+		Said:          []guards.Input{secrets.InputGuard{}},
 		Output:        sh.output,
 		Modes:         s.parts.modes,
 		Passive:       s.passive(e.tools),
