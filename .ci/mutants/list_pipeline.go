@@ -67,7 +67,7 @@ var pipelineMutants = []mutant{
 
 	{name: "authorize: tools need nothing", file: "proxy/pipeline/authorize.go", old: "return p.enforce(c, p.judge(c, catalogued))", new: "_ = catalogued\n\treturn nil", pkgs: pipelineTests},
 	{name: "authorize: every preset only observes", file: "proxy/pipeline/authorize.go", old: "if err == nil || p.opts.Authorization == guards.Enforce {", new: "if err == nil || p.opts.Authorization == guards.Off {", pkgs: pipelineTests},
-	{name: "authorize: hidden tools answer", file: "proxy/pipeline/authorize.go", old: "if c.rule.Hide {", new: "if false {", pkgs: pipelineTests},
+	{name: "authorize: hidden tools answer", file: "proxy/pipeline/authorize.go", old: "{ return r.Hide || p.opts", new: "{ return false || p.opts", pkgs: pipelineTests},
 	{name: "authorize: scopes do not count", file: "proxy/pipeline/authorize.go", old: "missing != nil {", new: "false && missing != nil {", pkgs: pipelineTests},
 	{name: "authorize: roles do not count", file: "proxy/pipeline/authorize.go", old: "case d.Allowed:", new: "default:\n\t\treturn nil\n\tcase d.Allowed:", pkgs: pipelineTests},
 	{name: "authorize: unknown tools are told apart", file: "proxy/pipeline/authorize.go", old: "case c.targetKind == aTool && !catalogued:", new: "case false:", pkgs: pipelineTests},
@@ -75,7 +75,7 @@ var pipelineMutants = []mutant{
 	{name: "authorize: no quota", file: "proxy/pipeline/quota.go", old: "if q.calls[key] >= limit {", new: "if false {", pkgs: pipelineTests},
 	{name: "authorize: one quota for all", file: "proxy/pipeline/quota.go", old: "\tkey := c.Principal.Key()\n\tif q.calls[key] >= limit {", new: "\tkey := \"\"\n\tif q.calls[key] >= limit {", pkgs: pipelineTests},
 	{name: "authorize: no cap of sessions", file: "proxy/pipeline/authorize.go", old: "!p.reserveSession(c) {", new: "!p.reserveSession(c) && false {", pkgs: pipelineTests},
-	{name: "authorize: lists show hidden tools", file: "proxy/pipeline/feature.go", old: "if f == aTool && p.opts.Rules[name].Hide {", new: "if false {", pkgs: pipelineTests},
+	{name: "authorize: lists show hidden tools", file: "proxy/pipeline/feature.go", old: "if f == aTool && p.holdsBack(p.opts.Rules[name]) {", new: "if false {", pkgs: pipelineTests},
 	{name: "authorize: lists show everything", file: "proxy/pipeline/feature.go", old: "	return d.Allowed\n", new: "	return d.Allowed || true\n", pkgs: pipelineTests},
 
 	{name: "inspect-input: tools that do not exist", file: "proxy/pipeline/inspect_input.go", old: "\t\t\treturn nil, unknownTool()\n", new: "", pkgs: pipelineTests},

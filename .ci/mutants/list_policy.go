@@ -82,7 +82,7 @@ var policyMutants = []mutant{
 	lintMutant("all that a server lists", "names[:min(len(names), maxSome)]", "names"),
 	lintMutant("as long as a server likes", "name[:min(len(name), maxSomeName)]", "name"),
 	{name: "policy lint: servers whose list is there are asked", file: "proxy/cli/policylint.go", old: "if listed[server] != nil {", new: "if false {", pkgs: []string{"./proxy/cli"}, run: "PolicyLint"},
-	listedMutant("said with every list", "proxy/sidecar/policy.go", "; !said {", "; !said || said {"),
+	listedMutant("said with every list", "proxy/sidecar/policy.go", "; !said {\n			s.log.Warn(\"the conf", "; !said || said {\n			s.log.Warn(\"the conf"),
 	listedMutant("a client's list is not looked at", "proxy/pipeline/lists.go", "		o.p.tell(o.c, server, tools[server])\n", ""),
 	listedMutant("the sidecar's own list is not looked at", "proxy/pipeline/inventory.go", "			p.tell(c, p.serverOf(c), tools)\n", ""),
 	listedMutant("schemas of several parts are read in part", "proxy/pipeline/inventory.go", "if info.plain && info.own != nil {", "if info.own != nil {"),

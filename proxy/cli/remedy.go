@@ -57,6 +57,11 @@ func forScope(e audit.Event, cfg *config.Config) []remedy {
 // forRole looks for rows. Where a row denies, none that is added helps.
 func forRole(e audit.Event, cfg *config.Config, engine *policy.Engine) []remedy {
 	asked := policy.Permission{Object: e.Object, Action: e.Action}
+	if name := e.Upstream + "/" + e.Name; cfg != nil && e.Reason == "unknown-tool" && cfg.Quarantines() && nameable(e.Name) {
+		if _, named := cfg.Tools[name]; !named {
+			return []remedy{{Change: "tools: { " + name + ": {} }", Grants: "the tool to everybody whom scopes and policy allow it, as " + means(asked, cfg), Weakens: true}}
+		}
+	}
 	if cfg != nil && cfg.Tools[e.Upstream+"/"+e.Name].Hide {
 		return []remedy{{Change: "tools." + e.Upstream + "/" + e.Name + ".hide: false", Grants: "the tool to everybody whom scopes and policy allow it", Weakens: true}}
 	}

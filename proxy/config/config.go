@@ -81,6 +81,9 @@ type Config struct {
 	// Tools maps upstream/tool to what the tool means. A tool without an entry is
 	// the resource upstream/tool with the action call.
 	Tools map[string]Tool `json:"tools,omitempty" jsonschema:"What each tool means, by upstream/tool."`
+	// Quarantine holds back tools that have no entry in Tools. Nil is true with
+	// PresetStrict and false otherwise.
+	Quarantine *bool `json:"quarantine,omitempty" jsonschema:"Holds back tools without an entry under tools: they are not listed, and calls are answered as unknown. Default: true with strict, else false."`
 	// Guards sets the guards that look at every message. Unset modes follow the
 	// preset.
 	Guards Guards `json:"guards,omitzero" jsonschema:"Modes of the guards that look at every answer. Default: by preset."`

@@ -40,6 +40,14 @@ func (c *Config) OverTLS() bool {
 	return c.Diagnostics != nil && c.TLS != nil && !isLoopback(listenHost(c.Diagnostics.Address()))
 }
 
+// Quarantines says whether tools without an entry are held back.
+func (c *Config) Quarantines() bool {
+	if c.Quarantine == nil {
+		return c.Preset == PresetStrict
+	}
+	return *c.Quarantine
+}
+
 // Public is the origin under which clients reach the sidecar: public_url, or the
 // listen address. It is empty where only the listener will know its port.
 func (c *Config) Public() string {

@@ -99,6 +99,9 @@ func (p *Pipeline) authorizeTarget(ctx context.Context, c *Call) error {
 	return p.enforce(c, p.judge(c, catalogued))
 }
 
+// holdsBack says whether the tool of r is not there for anybody.
+func (p *Pipeline) holdsBack(r ToolRule) bool { return r.Hide || p.opts.Quarantine && !r.Named }
+
 // enforce lets a refusal pass where authorization is only observed.
 func (p *Pipeline) enforce(c *Call, err error) error {
 	if err == nil || p.opts.Authorization == guards.Enforce {
@@ -109,7 +112,7 @@ func (p *Pipeline) enforce(c *Call, err error) error {
 }
 
 func (p *Pipeline) judge(c *Call, catalogued bool) error {
-	if c.rule.Hide {
+	if c.targetKind == aTool && p.holdsBack(c.rule) {
 		return unknownTool()
 	}
 	if missing := p.opts.Scopes.Missing(c.Principal.Scopes, c.Entry.Scopes); missing != nil {

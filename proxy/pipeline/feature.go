@@ -73,7 +73,7 @@ func (p *Pipeline) visible(c *Call, f feature, name string) bool {
 
 // shows is visible under another policy than c began with.
 func (p *Pipeline) shows(rules Authorizer, c *Call, f feature, name string) bool {
-	if f == aTool && p.opts.Rules[name].Hide {
+	if f == aTool && p.holdsBack(p.opts.Rules[name]) {
 		return false
 	}
 	entry, _ := p.entry(c, f, name)

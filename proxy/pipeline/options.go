@@ -33,6 +33,7 @@ type Property struct {
 // The zero value is a tool without an entry.
 type ToolRule struct {
 	Hide          bool
+	Named         bool // the configuration has an entry for it
 	Wrap          guards.Wrap
 	TrustedBlocks []int
 	Source        string // template: "document:{id}"; empty means server/tool
@@ -89,6 +90,8 @@ type Options struct {
 	Said   []guards.Input         // for what clients write beside the arguments of tools; in order
 	Output []guards.Output        // in order
 	Modes  map[string]guards.Mode // by guard name; absent means Enforce
+	// Quarantine hides tools that the configuration does not name.
+	Quarantine bool
 	// Exceptable says whether an exception of rule in guard can be made for tool
 	// ("docs/import_url"). Nil means that there are no exceptions.
 	Exceptable func(guard, rule, tool string) bool

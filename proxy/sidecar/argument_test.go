@@ -28,6 +28,7 @@ const tokenCredential = `{ kind: arg, argument: token, file: service.token }`
 // tokens is a rig in front of such a server.
 func tokens(s setup) setup {
 	s.credential, s.inventory, s.policy, s.tools = tokenCredential, tokenInventory, "p, role:any, *, *, allow\ng, user:alice, role:any\n", "\n  docs/secret: { hide: true }\n"
+	s.extra += "quarantine: false\n"
 	return s
 }
 

@@ -120,6 +120,7 @@ func (s *Sidecar) pipelineOptions(e *endpoint, sh shared) pipeline.Options {
 		Scopes:        s.scopes(),
 		Rules:         s.rules(e),
 		Exceptable:    config.Exceptable,
+		Quarantine:    s.cfg.Quarantines(),
 		Upstream:      e.upstream,
 		Recorder:      s.audit,
 		Limits:        s.pipelineLimits(),
@@ -207,7 +208,7 @@ func (s *Sidecar) rules(e *endpoint) map[string]pipeline.ToolRule {
 	rules := map[string]pipeline.ToolRule{}
 	for name, t := range e.tools {
 		rules[name] = pipeline.ToolRule{
-			Hide: t.Hide, Wrap: wrap(t.Wrap), TrustedBlocks: t.TrustedBlocks, Source: t.Source,
+			Named: true, Hide: t.Hide, Wrap: wrap(t.Wrap), TrustedBlocks: t.TrustedBlocks, Source: t.Source,
 			InjectSubject: slices.Sorted(maps.Keys(t.InjectArgs)), Guards: toolModes(t.Guards),
 			Handles: t.Handles, HandleArgs: handleArgs(t.Args), Owner: ownerArg(t.Args), OwnerHandle: t.Args[ownerArg(t.Args)].Handle,
 		}

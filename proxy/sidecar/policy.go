@@ -85,6 +85,18 @@ func (s *Sidecar) lintListed(server string, listed map[string][]string) {
 			s.log.Warn("the configuration is about what the server does not list", "at", smell.Place(), "rule", smell.Rule, "why", smell.Text, "cure", smell.Cure)
 		}
 	}
+	if !s.cfg.Quarantines() {
+		return
+	}
+	for _, tool := range slices.Sorted(maps.Keys(listed)) {
+		name := server + "/" + tool
+		if _, named := s.cfg.Tools[name]; named {
+			continue
+		}
+		if _, said := s.parts.unlisted.LoadOrStore("quarantine "+name, true); !said {
+			s.log.Warn("a tool is held back: the configuration does not name it", "tool", s.redact(name), "cure", "look at what it does, then add it under tools:; an empty entry will do")
+		}
+	}
 }
 
 // LintInput is what rows are read against under a configuration.

@@ -157,7 +157,7 @@ func TestConfirmationByPreset(t *testing.T) {
 		"strict":   {"wipes": true, "asked": true, "adds": true, "says_nothing": true},
 		"observe":  {},
 	} {
-		r := start(t, setup{preset: preset, inventory: inventory, tools: tools, policy: policy, upstream: text("done")})
+		r := start(t, setup{preset: preset, inventory: inventory, tools: tools, policy: policy, upstream: text("done"), extra: "quarantine: false\n"})
 		for _, tool := range []string{"reads", "adds", "wipes", "says_nothing", "not_asked", "asked"} {
 			g := r.do(toolCall(modern, r.token("alice"), "1", tool, `{}`))
 			if asked := strings.Contains(string(g.body), "requires explicit confirmation"); g.status != http.StatusOK || asked != asks[tool] {

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -52,10 +53,10 @@ var auditIDs = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]
 // alike to the byte.
 func TestHiddenToolIsByteIdentical(t *testing.T) {
 	t.Parallel()
-	r := start(t, setup{inventory: `[{"name":"secret_tool","inputSchema":{"type":"object"}}]`})
+	r := start(t, setup{inventory: `[{"name":"secret_tool","inputSchema":{"type":"object"}},{"name":"new_tool","inputSchema":{"type":"object"}}]`, extra: "quarantine: true\n", policy: "p, role:any, *, *, allow\ng, user:alice, role:any\n"})
 	for _, rev := range bothRevisions {
 		seen := map[string]string{}
-		for _, tool := range []string{"secret_tool", "no_such_tool", "read_document"} {
+		for _, tool := range []string{"secret_tool", "no_such_tool", "read_document", "new_tool"} {
 			g := r.do(toolCall(rev, r.token("alice"), "1", tool, `{}`))
 			g.header.Del("Date")
 			var b bytes.Buffer
@@ -65,6 +66,53 @@ func TestHiddenToolIsByteIdentical(t *testing.T) {
 		if len(seen) != 1 {
 			t.Errorf("%s: the answers differ: %q", rev, seen)
 		}
+	}
+}
+
+// With quarantine a tool that the configuration does not name is nobody's, whatever the policy
+// says: not listed, not called, at one server and at all of them together. The operator is told
+// once. An empty entry lets it out.
+func TestQuarantine(t *testing.T) {
+	t.Parallel()
+	const everything = "p, role:any, *, *, allow\ng, user:alice, role:any\n"
+	inventory := `[{"name":"known","inputSchema":{"type":"object"}},{"name":"new_tool","inputSchema":{"type":"object"}}]`
+	for _, row := range []struct {
+		name, preset, extra, tools string
+		held                       bool
+	}{
+		{"strict", "strict", "", "\n  docs/known: {}\n", true},
+		{"strict, named", "strict", "", "\n  docs/known: {}\n  docs/new_tool: {}\n", false},
+		{"strict without", "strict", "quarantine: false\n", "\n  docs/known: {}\n", false},
+		{"balanced", "balanced", "", "\n  docs/known: {}\n", false},
+		{"balanced with", "balanced", "quarantine: true\n", "\n  docs/known: {}\n", true},
+		{"an exception is no entry", "strict", "allow: [{ guard: ssrf, rule: port, tool: docs/new_tool, reason: test, until: 2027-01-01 }]\n", "\n  docs/known: {}\n", true},
+		{"merged", "strict", "merge: true\n", "\n  docs/known: {}\n", true},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			r := start(t, setup{preset: row.preset, extra: row.extra, tools: row.tools, policy: everything, inventory: inventory, upstream: toolsResult("", inventory)})
+			prefix := ""
+			if row.name == "merged" {
+				prefix = "docs."
+			}
+			for _, rev := range bothRevisions {
+				want := []string{prefix + "known", prefix + "new_tool"}
+				if row.held {
+					want = want[:1]
+				}
+				if got := r.listed(rev, "alice"); !slices.Equal(got, want) {
+					t.Errorf("%s: listed %q, want %q", rev, got, want)
+				}
+				touched := r.touched()
+				g := r.do(toolCall(rev, r.token("alice"), "1", prefix+"new_tool", `{"confirm":true}`))
+				if passed := strings.Contains(string(g.body), "done"); passed == row.held || passed != (r.touched() > touched) {
+					t.Errorf("%s: %d %s, the upstream was reached %d times", rev, g.status, g.body, r.touched()-touched)
+				}
+			}
+			if said := strings.Count(r.stderr.String(), "a tool is held back"); row.held != (said == 1) {
+				t.Errorf("the operator was told %d times", said)
+			}
+		})
 	}
 }
 

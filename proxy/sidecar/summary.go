@@ -18,9 +18,6 @@ import (
 	"mcp-sidecar/proxy/config"
 )
 
-// notBuilt are guards that this version names but does not have.
-var notBuilt = []string{"quarantine"}
-
 // Summary tells a person what is enforced, what is only observed, and what is
 // off. It holds no secret and is meant for stderr.
 func (s *Sidecar) Summary(w io.Writer) {
@@ -34,9 +31,9 @@ func (s *Sidecar) Summary(w io.Writer) {
 	}
 	lines = append(lines,
 		"  policy         "+s.policyLine(),
-		"  enforced       "+s.list(guards.Enforce, "message checks", "session binding", "credential replacement"),
+		"  enforced       "+s.list(guards.Enforce, append([]string{"message checks", "session binding", "credential replacement"}, when(s.cfg.Quarantines(), "quarantine")...)...),
 		"  only observed  "+s.list(guards.Observe),
-		"  off            "+s.list(guards.Off, notBuilt...),
+		"  off            "+s.list(guards.Off, when(!s.cfg.Quarantines(), "quarantine")...),
 		"  audit          "+s.auditLine(),
 	)
 	if n := len(s.cfg.Allow); n > 0 {
@@ -62,6 +59,14 @@ func (s *Sidecar) Summary(w io.Writer) {
 		}
 	}
 	_, _ = fmt.Fprintln(w, strings.Join(lines, "\n"))
+}
+
+// when is a list of name where that is so, and an empty one otherwise.
+func when(is bool, name string) []string {
+	if is {
+		return []string{name}
+	}
+	return nil
 }
 
 func (s *Sidecar) callers() string {
