@@ -49,11 +49,7 @@ func (Guard) Find(t guards.Text) []guards.Finding {
 	if t.Kind == guards.Metadata { // names and words of a schema are too short to hide anything
 		return seen.findings()
 	}
-	least := model().Threshold
-	if t.Kind == guards.Description || t.Kind == guards.Instructions {
-		least = model().Strict
-	}
-	seen.look(t.Value, least)
+	seen.look(t.Value, leastOf(t.Kind))
 	return seen.findings()
 }
 
@@ -107,6 +103,39 @@ func Score(text string) float64 {
 		return 1
 	}
 	return seen.score
+}
+
+// Doubt is what the model says of a text.
+type Doubt struct {
+	Score      float64 // 0 where the model is not asked
+	Least      float64 // score from which Find reports
+	Start, End int     // of what says most, as in a finding
+}
+
+// Doubts is what the model says of t where no signature does: for whoever wants to ask somebody
+// else where the model is not sure. That the operator lets be what the model suspects changes
+// nothing of it.
+func Doubts(t guards.Text) Doubt {
+	d := Doubt{Least: leastOf(t.Kind)}
+	if t.Kind == guards.Binary || t.Kind == guards.Metadata || t.Trusted {
+		return d
+	}
+	seen := sightings{except: func(rule string) bool { return rule != Suspected && t.Except.Has(rule) }}
+	findMarkup(t.Value, t.Trusted, &seen)
+	findPhrases(t.Value, &seen)
+	seen.look(t.Value, 0)
+	if f := seen.first[suspected]; !seen.signature() {
+		d.Score, d.Start, d.End = seen.score, f.start, f.end
+	}
+	return d
+}
+
+// leastOf is the score from which the model's suspicion is reported.
+func leastOf(k guards.Kind) float64 {
+	if k == guards.Description || k == guards.Instructions {
+		return model().Strict
+	}
+	return model().Threshold
 }
 
 // Find returns at most one finding for each rule, the rule's first occurrence

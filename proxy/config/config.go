@@ -87,6 +87,9 @@ type Config struct {
 	// Guards sets the guards that look at every message. Unset modes follow the
 	// preset.
 	Guards Guards `json:"guards,omitzero" jsonschema:"Modes of the guards that look at every answer. Default: by preset."`
+	// Classifier is asked about texts of which the injection guard is not sure. Nil asks
+	// nobody.
+	Classifier *Classifier `json:"classifier,omitempty" jsonschema:"Service of your own that is asked about texts of which the injection guard is not sure. Without it nobody is asked."`
 	// Allow are exceptions from guards. Empty makes none.
 	Allow []Exception `json:"allow,omitempty" jsonschema:"Exceptions: what one rule of a guard finds in one tool is let be, until a day. Default: none."`
 	// DNS answers names without asking. Zero answers none.

@@ -109,6 +109,9 @@ func TestEverySettingIsRead(t *testing.T) {
 	if cfg.Guards != (Guards{ModeEnforce, ModeObserve, ModeObserve, ModeObserve, ModeEnforce, ModeEnforce, ModeOff, DelimiterNonce}) || cfg.Audit != (Audit{"/var/log/mcp-sidecar/audit.jsonl", true, SyncAlways}) {
 		t.Errorf("guards %+v, audit %+v", cfg.Guards, cfg.Audit)
 	}
+	if low, high := cfg.Classifier.Zone(); low != 0.3 || high != 0.6 || cfg.Classifier.OnError != OnErrorPass {
+		t.Errorf("classifier %+v", cfg.Classifier)
+	}
 	// Every field is set in that file, so none may be left at zero.
 	leftAtZero(t, "config", reflect.ValueOf(*cfg))
 }

@@ -79,6 +79,7 @@ func typeSchemas() map[reflect.Type]*jsonschema.Schema {
 		reflect.TypeFor[Consent]():              enum(consentNames),
 		reflect.TypeFor[Wrap]():                 enum(wrapNames),
 		reflect.TypeFor[Delimiter]():            enum(delimiterNames),
+		reflect.TypeFor[OnError]():              enum(onErrorNames),
 		reflect.TypeFor[CredentialKind]():       enum(credentialNames),
 		reflect.TypeFor[Sync]():                 enum(syncNames),
 		reflect.TypeFor[Algorithm]():            enum(algorithmNames),

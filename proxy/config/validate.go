@@ -104,6 +104,7 @@ func (c *Config) check() []finding {
 	checkEnum(k, "guards.schema", modeNames, c.Guards.Schema)
 	checkEnum(k, "guards.input_schema", modeNames, c.Guards.InputSchema)
 	checkEnum(k, "guards.delimiter", delimiterNames, c.Guards.Delimiter)
+	c.checkClassifier(k)
 	c.checkExceptions(k)
 	c.DNS.check(k)
 	c.checkEgress(k)

@@ -288,6 +288,9 @@ func (c *Config) otherSecrets() []otherSecret {
 	if c.TLS != nil {
 		all = append(all, otherSecret{"tls.key_file", c.TLS.KeyFile})
 	}
+	if c.Classifier != nil {
+		all = append(all, otherSecret{"classifier.token_file", c.Classifier.TokenFile})
+	}
 	for _, name := range slices.Sorted(maps.Keys(c.Upstreams)) {
 		path, u := child("upstreams", name), c.Upstreams[name]
 		if u.TLS != nil {

@@ -99,6 +99,7 @@ func TestWithoutFile(t *testing.T) {
 		{"no upstream", func(c *Config) { c.Upstreams = nil }, "is required: name the server to guard (upstreams)"},
 		{"no limits", func(c *Config) { c.Limits.Depth = 0 }, "must be from 8 to 512 (limits.depth)"},
 		{"preset without name", func(c *Config) { c.Preset = 9 }, "must be one of balanced, observe, strict (preset)"},
+		{"fail mode without name", func(c *Config) { c.Classifier = &Classifier{URL: "http://127.0.0.1:1/", OnError: 9} }, "must be one of flag, pass (classifier.on_error)"},
 		{"delimiter without name", func(c *Config) { c.Guards.Delimiter = 9 }, "must be one of plain, nonce (guards.delimiter)"},
 		{"mode without name", func(c *Config) { c.Guards.Secrets = 9 }, "must be one of off, observe, enforce (guards.secrets)"},
 		{"address without value", func(c *Config) { c.DNS.Hosts = map[string][]netip.Addr{"a.example": {{}}} }, `must be an IP address without zone (dns.hosts["a.example"][0])`},

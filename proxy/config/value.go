@@ -103,6 +103,7 @@ var (
 	modeNames       = []string{"", "off", "observe", "enforce"}
 	consentNames    = []string{"", "confirm", "off"}
 	wrapNames       = []string{"flagged", "always", "off"}
+	onErrorNames    = []string{"flag", "pass"}
 	delimiterNames  = []string{"plain", "nonce"}
 	syncNames       = []string{"intent", "always"}
 	algorithmNames  = []string{"RS256", "ES256", "EdDSA"}
@@ -123,6 +124,9 @@ func (w Wrap) String() string { return enumName(wrapNames, w) }
 
 // String returns the name in the file.
 func (d Delimiter) String() string { return enumName(delimiterNames, d) }
+
+// String returns the name in the file.
+func (o OnError) String() string { return enumName(onErrorNames, o) }
 
 // String returns the name in the file.
 func (s Sync) String() string { return enumName(syncNames, s) }
@@ -152,6 +156,9 @@ func (w Wrap) MarshalText() ([]byte, error) { return []byte(w.String()), nil }
 func (d Delimiter) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 
 // MarshalText returns the name.
+func (o OnError) MarshalText() ([]byte, error) { return []byte(o.String()), nil }
+
+// MarshalText returns the name.
 func (s Sync) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // MarshalText returns the name.
@@ -177,6 +184,9 @@ func (w *Wrap) UnmarshalText(b []byte) error { return enumParse(wrapNames, b, w)
 
 // UnmarshalText accepts exactly the names of the file, in lower case.
 func (d *Delimiter) UnmarshalText(b []byte) error { return enumParse(delimiterNames, b, d) }
+
+// UnmarshalText accepts exactly the names of the file, in lower case.
+func (o *OnError) UnmarshalText(b []byte) error { return enumParse(onErrorNames, b, o) }
 
 // UnmarshalText accepts exactly the names of the file, in lower case.
 func (s *Sync) UnmarshalText(b []byte) error { return enumParse(syncNames, b, s) }

@@ -28,6 +28,8 @@ func TestEnums(t *testing.T) {
 		{"flagged", WrapFlagged, new(Wrap)},
 		{"always", WrapAlways, new(Wrap)},
 		{"off", WrapOff, new(Wrap)},
+		{"flag", OnErrorFlag, new(OnError)},
+		{"pass", OnErrorPass, new(OnError)},
 		{"plain", DelimiterPlain, new(Delimiter)},
 		{"nonce", DelimiterNonce, new(Delimiter)},
 		{"none", CredentialNone, new(CredentialKind)},

@@ -41,12 +41,21 @@ func (o *output) exceptions(r ToolRule) {
 	}
 }
 
-// ask shows t to guard gi.
+// ask shows t to guard gi, and what it has found to the review.
 func (o *output) ask(gi int, t guards.Text) []guards.Finding {
 	if o.excepts != nil {
 		t.Except = o.excepts[gi]
 	}
-	return o.p.opts.Output[gi].Find(t)
+	g := o.p.opts.Output[gi]
+	found := g.Find(t)
+	if o.review == nil {
+		return found
+	}
+	all, passed := o.review(g.Name(), t, found)
+	if passed {
+		o.c.observed(g.Name() + ": classifier-unanswered")
+	}
+	return all
 }
 
 // change has guard gi change t for what it found there.

@@ -23,6 +23,9 @@ const ours = "mcp-sidecar/"
 func (p *Pipeline) inspectOutput(c *Call, m *wire.Message) ([]byte, error) {
 	o := &output{p: p, c: c, m: m, own: p.ownCredentials(c), note: wire.Absent, tool: wire.Absent}
 	o.sequence = o.first[:0]
+	if p.opts.Review != nil {
+		o.review = p.opts.Review()
+	}
 	if p.opts.Nonce != nil {
 		o.nonce = p.opts.Nonce()
 	}
@@ -71,6 +74,7 @@ type output struct {
 	m        *wire.Message
 	own      []string // credentials that the answer may not echo
 	nonce    string   // of the delimiters
+	review   Review   // nil where there is none
 	modes    [maxGuards]guards.Mode
 	excepts  *[maxGuards]guards.Except // nil where the operator lets nothing be
 	patches  []wire.Patch

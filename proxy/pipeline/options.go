@@ -23,6 +23,11 @@ type Limits struct {
 	Rate           Rate        // requests of one principal over time
 }
 
+// Review is shown what an output guard has found in a text, and returns that and what it has to
+// add; passed says that it could not tell and lets the text be. It may wait, where guards do not, and bounds how
+// long for the whole message.
+type Review func(guard string, t guards.Text, found []guards.Finding) (all []guards.Finding, passed bool)
+
 // Property is an argument that the sidecar adds to published schemas.
 type Property struct {
 	Name   string
@@ -95,6 +100,8 @@ type Options struct {
 	// Exceptable says whether an exception of rule in guard can be made for tool
 	// ("docs/import_url"). Nil means that there are no exceptions.
 	Exceptable func(guard, rule, tool string) bool
+	// Review starts the review of one message. Nil reviews nothing.
+	Review func() Review
 	// Nonce makes the random text of the delimiters of one message. Nil means that they have
 	// none.
 	Nonce func() string

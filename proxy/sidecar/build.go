@@ -65,6 +65,9 @@ func (s *Sidecar) build() error {
 	if err := s.buildBroker(); err != nil {
 		return err
 	}
+	if err := s.buildClassifier(); err != nil {
+		return err
+	}
 	key, err := s.sealKey()
 	if err != nil {
 		return err

@@ -135,6 +135,7 @@ func (s *Sidecar) pipelineOptions(e *endpoint, sh shared) pipeline.Options {
 		Token:         s.tokenArgument(),
 		Note:          injection.Note,
 		Nonce:         s.nonce(),
+		Review:        s.reviews(),
 		Compile:       compileSchema,
 		Listed:        s.lintListed,
 		Arguments:     s.arguments(),

@@ -112,6 +112,9 @@ func (s *Sidecar) secretFiles() []string {
 	for _, unused := range s.cfg.Unused {
 		files = append(files, unused.File, unused.ClientSecretFile)
 	}
+	if s.cfg.Classifier != nil {
+		files = append(files, s.cfg.Classifier.TokenFile)
+	}
 	if s.cfg.Auth != nil {
 		for _, i := range s.cfg.Auth.Introspection {
 			files = append(files, i.ClientSecretFile)

@@ -70,6 +70,7 @@ type Sidecar struct {
 	shown     shownTokens                 // by callers
 	broker    *broker.Broker              // nil without one
 	egress    *egress.Proxy               // nil without one
+	doubts    *doubts                     // nil without a classifier
 	fetchers  []*identity.Fetcher         // of the broker, and for tokens that servers are shown
 
 	certificates *certificates // nil without TLS
@@ -139,6 +140,9 @@ func (s *Sidecar) closeParts() error {
 	}
 	if s.verifiers != nil {
 		s.verifiers.Close()
+	}
+	if s.doubts != nil {
+		s.doubts.client.Close()
 	}
 	for _, f := range s.fetchers {
 		f.Close()

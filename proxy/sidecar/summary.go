@@ -40,6 +40,9 @@ func (s *Sidecar) Summary(w io.Writer) {
 		expired := len(s.cfg.Expired(s.opts.Now()))
 		lines = append(lines, fmt.Sprintf("  exceptions     %d under allow:, %d of them expired", n, expired))
 	}
+	if c := s.cfg.Classifier; c != nil {
+		lines = append(lines, fmt.Sprintf("  classifier     %s, about what scores %v or more; without an answer: %s", c.URL, s.doubts.low, c.OnError))
+	}
 	lines = append(lines, s.brokerLines()...)
 	lines = append(lines, s.egressLines()...)
 	lines = append(lines, s.listenerLines()...)
