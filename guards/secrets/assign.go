@@ -1,6 +1,9 @@
 package secrets
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // strength says how much the name alone tells about its value.
 type strength uint8
@@ -77,8 +80,11 @@ func (c *scanner) operator(i int) (start int, quote string) {
 	s := c.text
 	closed := c.skip(i, "\"'`]*\\", 4)
 	spaced := c.skip(closed, " \t", 8)
-	if i == closed && spaced > i && hasFoldPrefix(s[spaced:], "string ") {
+	switch {
+	case i == closed && spaced > i && hasFoldPrefix(s[spaced:], "string "):
 		spaced = c.skip(spaced+len("string "), " \t", 8) // var token string = "…"
+	case i < closed && spaced > closed && hasFoldPrefix(s[spaced:], "value="):
+		spaced += len("value") // <add key="token" value="…">
 	}
 	i = c.skip(spaced, ":=>?.+,", 4)
 	op := s[spaced:i]
@@ -174,22 +180,25 @@ func telling(before, after string) bool {
 			return false
 		}
 	}
+	return !isOne(lastPart(after), otherAfter)
+}
+
+// lastPart is the last part of what follows a word in a name.
+func lastPart(after string) string {
 	for len(after) > 0 && !isAlnum(after[0]) {
 		after = after[1:]
 	}
-	last := after
 	for i := len(after) - 1; i > 0; i-- {
 		if !isAlnum(after[i]) || hump(after, i) {
-			last = strings.TrimLeft(after[i:], "_-.")
-			break
+			return strings.TrimLeft(after[i:], "_-.")
 		}
 	}
-	for _, w := range otherAfter {
-		if strings.EqualFold(last, w) {
-			return false
-		}
-	}
-	return true
+	return after
+}
+
+// isOne says whether s is one of a list, in any case.
+func isOne(s string, list []string) bool {
+	return slices.ContainsFunc(list, func(w string) bool { return strings.EqualFold(s, w) })
 }
 
 // hasPart says whether w is a part of a name such as next_page_ or nextPage.
@@ -236,6 +245,8 @@ func secretValue(v string, s strength, quoted bool) bool {
 	switch {
 	case len(v) < 8 || k.different < 6 || ascending(v):
 		return false
+	case cutShort(v) || qualified(v):
+		return false
 	case k.digits == 0:
 		return quoted && len(v) >= 20 && k.lower > 0 && k.upper > 3 // unquoted it is an identifier
 	}
@@ -250,6 +261,21 @@ func code(v string, s strength) bool {
 		return true
 	}
 	return s == key && strings.Contains(v, ".") && count(v).digits < 3 && isLetter(v[0])
+}
+
+// qualified says whether v is a name in a namespace: ns2:AccessTokenType.
+func qualified(v string) bool {
+	space, name, ok := strings.Cut(v, ":")
+	if !ok || len(space) > 10 || len(name) < 2 || !hump("a"+name, 1) {
+		return false
+	}
+	k, words := count(name), 0
+	for i := 1; i < len(name); i++ {
+		if hump(name, i) {
+			words++
+		}
+	}
+	return k.lower+k.upper == len(name) && k.upper == words+1 && k.lower >= 3*k.upper
 }
 
 // path says whether v is a place instead of a secret: PWD=/srv/app2.

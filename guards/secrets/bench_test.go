@@ -13,6 +13,8 @@ func BenchmarkFind(b *testing.B) {
 		{"benign", "A quiet river runs down from the hills and joins its brothers in the broad plain below. "},
 		{"subject", "Clients send the access token in the Authorization header, see https://example.com/spec. "},
 		{"json", `{"id":"24b6e7b1-c1e3-4c4e-8826-2938e25f9bda","size":1024,"tags":["a","b"],"note":"none"},`},
+		{"vendors", "Deploy to Heroku or Netlify, ask the Twitter and Discord bots, see Sentry, Datadog and the linear path of the tasks. "},
+		{"hostile vendors", "tk-us-EAAA-twitter=dropbox=_mmk fo1_pat-"},
 		{"hostile", "password=token=sk-a://b:c/eyJhbGciOiJI.bearer "},
 		{"secrets", "key " + awsID + " db postgres://a:b@c/d PASSWORD=hunter22 "},
 	}

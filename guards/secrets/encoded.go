@@ -48,7 +48,7 @@ func (c *scanner) packed() {
 		}
 		c.work += end - start
 		if found := c.inner(text.Unpack(c.text[start:end])); len(found) > 0 {
-			c.seen = append(c.seen, candidate{found[0].rule, start, end, true})
+			c.seen = append(c.seen, candidate{found[0].rule, start, end, exact})
 		}
 	}
 }
@@ -100,8 +100,8 @@ func (c *scanner) escaped() {
 	at = append(at, len(s))
 	for _, f := range c.inner(string(plain)) {
 		start, end := at[f.start], at[f.end]
-		if !c.covered(start, end) {
-			c.seen = append(c.seen, candidate{f.rule, start, end, f.exact})
+		if !c.covered(start, start+1) || !c.covered(end-1, end) {
+			c.seen = append(c.seen, candidate{f.rule, start, end, f.rank})
 		}
 	}
 }

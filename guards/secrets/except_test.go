@@ -21,6 +21,7 @@ func TestExcept(t *testing.T) {
 		{"plain", "key " + aws, "aws_access_key", nil},
 		{"another rule", "key " + aws, "jwt", []string{"aws_access_key"}},
 		{"inside one that is excepted", url, "connection_string", []string{"aws_access_key"}},
+		{"gitleaks", "algolia = 4f9d0c7be1a85236d90b7ce84f1a3d62", "algolia_api_key", nil},
 		{"encoded", base64.StdEncoding.EncodeToString([]byte("key " + aws + " of the bucket")), "aws_access_key", nil},
 		{"encoded, another in it", base64.StdEncoding.EncodeToString([]byte("url " + url)), "connection_string", []string{"aws_access_key"}},
 		{"the program's own", "postgres://app:" + own + "@db.example/app", "connection_string", []string{"credential"}},

@@ -24,6 +24,7 @@ func FuzzRedact(f *testing.F) {
 		"Bearer " + body36 + "_.eyJzdWIiOiIx.changeme-----BEGIN PRIVATE KEY-----",
 		"x9://-----BEGIN PRIVATE KEY----- -----END PRIVATE KEY-----u:p9w@",
 		"/AIzahunter22IOSFODNN7EXAMPLEapi_keypass-----BEGIN PRIVATE KEY-----",
+		"AIza%4f9d0c7be1a85236d90b7ce84f1a3d62AKIAAKIAAKIAAKIAAKIA-----BEGIN PRIVATE KEY-----",
 	} {
 		f.Add(s)
 	}
@@ -73,6 +74,7 @@ var pieces = []string{
 	"AKIA", "IOSFODNN7EXAMPLE", "ghp_", "q8Zr1Lw0Xc7Vb2Nm5Kj4Hg3Fd6Sa9PoTyUeI", "sk-", "sk-proj-", "xoxb-", "AIza",
 	"-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----", "-----BEGIN ", "PRIVATE KEY-----",
 	"Authorization: ", "Bearer ", "Basic ", " -u ", "password", "token", "secret", "pass", "api_key", "_id", "next_", "aws_",
+	"sm_sat_", "tk-us-", "Q~", "2Q~", "algolia", "twitter", "fio-u-", "4f9d0c7be1a85236d90b7ce84f1a3d62", "-us18",
 	"[REDACTED:", "[REDACTED:jwt]", "[REDACTED:password_assignment]", "changeme", "xxxx", "...", "${x}",
 }
 

@@ -1,6 +1,9 @@
 package secrets
 
-import "strings"
+import (
+	"strings"
+	"sync"
+)
 
 // wordKind says which matcher reads on behind a word.
 type wordKind uint8
@@ -12,6 +15,7 @@ const (
 	pemWord                      // a PEM block follows
 	schemeWord                   // a header's credential follows
 	userFlagWord                 // user:password of a command line follows
+	foreignWord                  // rules of gitleaks only
 	keyWord                      // the word names a value that follows
 )
 
@@ -23,6 +27,7 @@ type trigger struct {
 	token token
 	// For keyWord: how much the value must look like a secret.
 	strength strength
+	foreign  []*foreignRule // asked after the word's own rule
 }
 
 // token describes a vendor's credential with a fixed prefix.
@@ -103,7 +108,6 @@ var tokens = []token{
 	{"vault_token", "hvb.", dotted, 20, false},
 	{"grafana_token", "glsa_", ident, 30, false},
 	{"grafana_token", "glc_", token68, 30, false},
-	{"sentry_token", "sntrys_eyJ", token68, 40, false},
 	{"sentry_token", "sntryu_", alnum, 64, true},
 	{"notion_token", "ntn_", alnum, 40, false},
 	{"easypost_key", "EZAK", alnum, 54, true},
@@ -138,11 +142,36 @@ const (
 	ruleUserFlag   = "cli_credential"
 )
 
-var (
-	triggers = buildTriggers()
-	lexicon  = buildLexicon()
-	label    = buildLabels()
-)
+// table is what all scanners read.
+type table struct {
+	triggers []trigger
+	lexicon  *words
+	labels   map[string]string // a finding allocates no text of its own
+	prefixed []*foreignRule    // those whose secrets start in a way that nothing else does
+}
+
+// rules makes the table for the first text, since reading gitleaks' rules takes longer
+// than a program should need that only prints its version.
+var rules = sync.OnceValue(func() *table {
+	t := &table{triggers: buildTriggers(), labels: map[string]string{}}
+	for _, rule := range []string{
+		ruleJWT, ruleConnection, rulePrivateKey, ruleBearer, rulePassword, ruleAWSSecret, ruleUserFlag, ruleOwn,
+	} {
+		t.label(rule)
+	}
+	for _, token := range tokens {
+		t.label(token.rule)
+	}
+	t.addForeign()
+	list := make([]string, len(t.triggers))
+	for i, trigger := range t.triggers {
+		list[i] = trigger.word
+	}
+	t.lexicon = newWords(list)
+	return t
+})
+
+func (t *table) label(rule string) { t.labels[rule] = "secret:redacted " + rule }
 
 func buildTriggers() []trigger {
 	list := []trigger{
@@ -165,26 +194,4 @@ func buildTriggers() []trigger {
 		list = append(list, trigger{word: word, kind: keyWord, strength: key})
 	}
 	return list
-}
-
-func buildLexicon() *words {
-	list := make([]string, len(triggers))
-	for i, t := range triggers {
-		list[i] = t.word
-	}
-	return newWords(list)
-}
-
-// buildLabels makes the labels once: a finding allocates no text of its own.
-func buildLabels() map[string]string {
-	m := map[string]string{}
-	for _, rule := range []string{
-		ruleJWT, ruleConnection, rulePrivateKey, ruleBearer, rulePassword, ruleAWSSecret, ruleUserFlag, ruleOwn,
-	} {
-		m[rule] = "secret:redacted " + rule
-	}
-	for _, t := range tokens {
-		m[t.rule] = "secret:redacted " + t.rule
-	}
-	return m
 }

@@ -60,8 +60,17 @@ func isLetter(b byte) bool {
 type candidate struct {
 	rule       string
 	start, end int
-	exact      bool // the rule knows the form of the secret, not only its surroundings
+	rank       rank
 }
+
+// rank says whose name a secret gets that several rules see.
+type rank uint8
+
+const (
+	foreign rank = iota // a rule of gitleaks
+	loose               // the rule knows the surroundings of the secret
+	exact               // the rule knows its form
+)
 
 // scanner is one pass over one text.
 type scanner struct {
@@ -78,11 +87,12 @@ type scanner struct {
 }
 
 func (c *scanner) scan() {
-	for end := lexicon.next(c.text, 0); end >= 0; end = lexicon.next(c.text, end) {
-		all := lexicon.candidates(c.text, end)
+	t := rules()
+	for end := t.lexicon.next(c.text, 0); end >= 0; end = t.lexicon.next(c.text, end) {
+		all := t.lexicon.candidates(c.text, end)
 		for i := range all {
-			if lexicon.endsAt(&all[i], c.text, end) {
-				c.hit(&triggers[all[i].word], end)
+			if t.lexicon.endsAt(&all[i], c.text, end) {
+				c.hit(&t.triggers[all[i].word], end)
 			}
 		}
 	}
@@ -110,6 +120,9 @@ func (c *scanner) hit(t *trigger, end int) {
 	case keyWord:
 		c.assignment(t, at, end)
 	}
+	if len(t.foreign) > 0 {
+		c.foreign(t.foreign, at, end)
+	}
 }
 
 // add notes a secret. Behind one that is excepted every word is looked at.
@@ -117,7 +130,7 @@ func (c *scanner) add(rule string, start, end int) {
 	if c.except.Has(rule) {
 		return
 	}
-	c.seen = append(c.seen, candidate{rule, start, end, true})
+	c.seen = append(c.seen, candidate{rule, start, end, exact})
 	c.exactEnd = max(c.exactEnd, end)
 }
 
@@ -125,7 +138,7 @@ func (c *scanner) addLoose(rule string, start, end int) {
 	if c.except.Has(rule) {
 		return
 	}
-	c.seen = append(c.seen, candidate{rule, start, end, false})
+	c.seen = append(c.seen, candidate{rule, start, end, loose})
 	c.looseEnd = max(c.looseEnd, end)
 }
 
@@ -162,17 +175,17 @@ func (c *scanner) startsWord(i int) bool {
 	return escape(2, `\`) || escape(3, "%") || escape(6, `\u`)
 }
 
-// findings settles overlaps: one finding covers them, and a rule that knows
-// the form of the secret gives it its name.
+// findings settles overlaps: one finding covers them, and the rule that knows
+// most about the secret gives it its name.
 func (c *scanner) findings() []guards.Finding {
 	if len(c.seen) == 0 {
 		return nil
 	}
-	merged := merge(c.seen)
+	merged, labels := merge(c.seen), rules().labels
 	found := make([]guards.Finding, len(merged))
 	for i, m := range merged {
 		found[i] = guards.Finding{
-			Guard: Name, Rule: m.rule, Label: label[m.rule],
+			Guard: Name, Rule: m.rule, Label: labels[m.rule],
 			Start: m.start, End: m.end, Score: 1,
 		}
 	}
@@ -192,8 +205,8 @@ func merge(seen []candidate) []candidate {
 			merged = append(merged, next)
 			continue
 		}
-		if next.exact && !last.exact {
-			last.rule, last.exact = next.rule, true
+		if next.rank > last.rank {
+			last.rule, last.rank = next.rule, next.rank
 		}
 		last.end = max(last.end, next.end)
 	}

@@ -9,7 +9,7 @@ import (
 // TestWordsAreUnique: each word has one rule.
 func TestWordsAreUnique(t *testing.T) {
 	seen := map[string]bool{}
-	for _, tr := range triggers {
+	for _, tr := range rules().triggers {
 		if seen[tr.word] || tr.word == "" || tr.word != strings.ToLower(tr.word) {
 			t.Errorf("word %q is empty, twice, or not lower case", tr.word)
 		}

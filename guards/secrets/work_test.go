@@ -36,6 +36,14 @@ func TestWorkIsLinear(t *testing.T) {
 		"user flags":            " -u a:",
 		"escapes":               `\n\u003d%3D`,
 		"white space":           "password     ",
+		"foreign prefixes":      "tk-us-",
+		"foreign prefixes, -":   "EAAA-",
+		"foreign, in pieces":    "fo1_EAAA-s.pat-A3-",
+		"foreign, anywhere":     "Q~_mmkatlasv1.",
+		"foreign, everywhere":   "Q~",
+		"foreign names":         "contentful=",
+		"foreign names, quote":  `twitter='dropbox="`,
+		"foreign names, many":   "yandex lob=",
 		"markers":               "[REDACTED:password_assignment]=",
 	}
 	for name, pattern := range patterns {
