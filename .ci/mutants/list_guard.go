@@ -2,6 +2,7 @@ package main
 
 // guardMutants weaken a guard.
 var guardMutants = []mutant{
+	{name: "modes: tools have none of their own", file: "proxy/pipeline/pipeline.go", old: "if m, ok := c.rule.Guards[guard]; ok {", new: "if m, ok := c.rule.Guards[guard]; ok && m > guards.Off {", pkgs: []string{"./proxy/sidecar"}, run: "EveryMode"},
 	{name: "command: metacharacters pass", file: "guards/command/command.go", old: "found && !r.Except.Has(RuleMetacharacter)", new: "found && c == 0", pkgs: []string{"./guards/command"}},
 	{name: "command: options pass", file: "guards/command/command.go", old: "if startsWithDash(value) && !r.Except", new: "if false && !r.Except", pkgs: []string{"./guards/command"}},
 	{name: "command: the client's value travels on", file: "guards/command/command.go", old: "\treturn canonical, nil\n}\n\nfunc checkFree", new: "\treturn value, nil\n}\n\nfunc checkFree", pkgs: []string{"./guards/command"}},
